@@ -1,0 +1,68 @@
+//! Every bound of the product, in one file. A bound is part of the rules: loosening one is a new rules version where
+//! `decide` looks at it.
+
+/// The largest absolute amount of money, in minor units: 10^24.
+pub const AMOUNT_MAX_MINOR: i128 = 1_000_000_000_000_000_000_000_000;
+
+/// The largest total an account's debits or credits may reach, in minor units: 10^36, far below `i128::MAX`.
+pub const TOTAL_MAX_MINOR: i128 = 1_000_000_000_000_000_000_000_000_000_000_000_000;
+
+/// The fewest postings of an entry.
+pub const POSTINGS_MIN: usize = 2;
+
+/// The most postings of an entry. With ids, currency and amount each takes at most 40 bytes, so an entry stays below 41 KiB.
+pub const POSTINGS_MAX: usize = 1_000;
+
+/// The longest free text of a command (reference, reason), in bytes of UTF-8.
+pub const TEXT_MAX_BYTES: usize = 256;
+
+/// The longest account code, in bytes.
+pub const CODE_MAX_BYTES: usize = 64;
+
+/// The longest owner reference, in bytes.
+pub const OWNER_MAX_BYTES: usize = 64;
+
+/// The most bytes of a block in canonical form, header included: 900 KiB, below Kafka's default message limit of 1 MiB.
+pub const BLOCK_MAX_BYTES: usize = 900 * 1024;
+
+/// The most bytes of one event in canonical form.
+pub const EVENT_MAX_BYTES: usize = 64 * 1024;
+
+/// The most events that one command causes: its verdict, and the system accounts it opens (clearing and fee).
+pub const EVENTS_PER_COMMAND_MAX: usize = 4;
+
+/// The most commands handed to the engine in one submission.
+pub const BATCH_MAX_COMMANDS: usize = 8_190;
+
+/// The most commands that wait for the engine before it answers "busy".
+pub const QUEUE_MAX_COMMANDS: usize = 65_536;
+
+/// The most commands decided before one flush.
+pub const GROUP_MAX_COMMANDS: usize = 16_384;
+
+/// A `StateDigest` closes the block that crosses a multiple of this many events.
+pub const DIGEST_EVERY_EVENTS: u64 = 65_536;
+
+/// The earliest `effective_on`, in days from 1970-01-01: 1900-01-01.
+pub const EFFECTIVE_EARLIEST_DAYS: i32 = -25_567;
+
+/// How many days after the day of recording `effective_on` may lie.
+pub const EFFECTIVE_AHEAD_MAX_DAYS: i32 = 366;
+
+/// The most bytes of an HTTP request body.
+pub const BODY_MAX_BYTES: usize = 256 * 1024;
+
+/// The most rows on a page of a query.
+pub const PAGE_MAX_ROWS: usize = 1_000;
+
+/// The longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
+
+/// The longest that a query waits for `min_sequence`, in milliseconds.
+pub const MIN_SEQUENCE_WAIT_MAX_MS: u64 = 30_000;
+
+/// How far the wall clock may run ahead of the monotonic clock before the writer stops, in microseconds.
+pub const CLOCK_AHEAD_MAX_US: i64 = 5_000_000;
+
+/// How far the wall clock may lie ahead of the newest `recorded_at` at start without `--accept-clock`, in days.
+pub const CLOCK_JUMP_MAX_DAYS: i64 = 400;

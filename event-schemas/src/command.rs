@@ -1,0 +1,385 @@
+//! Commands: what somebody asks of the book. They stand with the facts, because a refusal quotes the command it refuses and
+//! because a retry is compared with what was recorded.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{
+    CodecError, Reader, put_currency, put_date, put_id, put_money, put_option, put_postings, put_signed,
+    put_text, put_varint,
+};
+use crate::currency::Currency;
+use crate::date::CivilDate;
+use crate::ids::{AccountId, CommandId, PrincipalId};
+use crate::money::{Money, Postings, Side};
+
+/// A command as it is admitted to the engine: complete, bounded, with a known author.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The client's UUID, or the hash of its `Idempotency-Key`.
+    pub id: CommandId,
+    /// Who asks.
+    pub actor: PrincipalId,
+    /// What is asked.
+    pub body: CommandBody,
+}
+
+/// The kind of an account; it tells which side raises the balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountKind {
+    /// What the book owns; debits raise it.
+    Asset,
+    /// What the book owes, customers' money above all; credits raise it.
+    Liability,
+    /// What belongs to the owners; credits raise it.
+    Equity,
+    /// What was earned; credits raise it.
+    Income,
+    /// What was spent; debits raise it.
+    Expense,
+}
+
+impl AccountKind {
+    /// The side that raises the balance of such an account.
+    pub const fn normal_side(self) -> Side {
+        match self {
+            Self::Asset | Self::Expense => Side::Debit,
+            Self::Liability | Self::Equity | Self::Income => Side::Credit,
+        }
+    }
+
+    /// The number in the canonical form.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Asset => 1,
+            Self::Liability => 2,
+            Self::Equity => 3,
+            Self::Income => 4,
+            Self::Expense => 5,
+        }
+    }
+
+    /// The kind of this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Asset,
+            2 => Self::Liability,
+            3 => Self::Equity,
+            4 => Self::Income,
+            5 => Self::Expense,
+            _ => return None,
+        })
+    }
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asset => "asset",
+            Self::Liability => "liability",
+            Self::Equity => "equity",
+            Self::Income => "income",
+            Self::Expense => "expense",
+        }
+    }
+}
+
+/// How far an account's balance may fall, on its normal side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum BalancePolicy {
+    /// The balance may fall to minus the overdraft and no further; an overdraft of zero forbids going below zero.
+    Limited {
+        /// How far below zero the balance may fall, in minor units, zero or above.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+        overdraft_minor: i128,
+    },
+    /// The balance may fall without bound: clearing, income and other accounts of the house.
+    Unlimited,
+}
+
+impl BalancePolicy {
+    /// May not go below zero.
+    pub const NO_OVERDRAFT: Self = Self::Limited { overdraft_minor: 0 };
+
+    fn put(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Limited { overdraft_minor } => {
+                out.push(1);
+                put_varint(out, overdraft_minor.unsigned_abs());
+            }
+            Self::Unlimited => out.push(2),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        match reader.byte("balance policy")? {
+            1 => Ok(Self::Limited { overdraft_minor: reader.number("overdraft")? }),
+            2 => Ok(Self::Unlimited),
+            tag => Err(CodecError::UnknownTag { what: "balance policy", tag: tag.into() }),
+        }
+    }
+}
+
+/// An `i128` of minor units as a JSON string of digits: JSON numbers lose precision in most readers.
+pub(crate) mod minor_text {
+    use std::borrow::Cow;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+        <Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Opens an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenAccount {
+    /// Its id. With a code, the id that follows from the code.
+    pub account: AccountId,
+    /// A name that people read, such as `berka:2378`; empty for none. `sys:` is reserved.
+    pub code: Box<str>,
+    /// Asset, liability, equity, income or expense.
+    pub kind: AccountKind,
+    /// Its one currency, with the exponent that it keeps for good.
+    pub currency: Currency,
+    /// An opaque reference to the customer it belongs to; empty for an account of the house. No personal data.
+    pub owner: Box<str>,
+    /// How far its balance may fall.
+    pub policy: BalancePolicy,
+}
+
+/// Freezes, unfreezes or closes an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountAct {
+    /// Which account.
+    pub account: AccountId,
+    /// Why; may be empty. No personal data.
+    pub reason: Box<str>,
+}
+
+/// Money that enters or leaves the book through the payment provider's clearing account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CashMove {
+    /// The customer's account.
+    pub account: AccountId,
+    /// How much enters or leaves.
+    pub amount: Money,
+    /// A fee that the customer pays on top, in minor units of the same currency; zero for none.
+    #[serde(with = "minor_text")]
+    #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+    pub fee_minor: i128,
+    /// The date it counts for; the date of recording if absent.
+    pub effective_on: Option<CivilDate>,
+    /// A free text, such as an invoice number. No personal data.
+    pub reference: Box<str>,
+}
+
+/// Moves money from one account to another of the same currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostTransfer {
+    /// The account debited.
+    pub from: AccountId,
+    /// The account credited.
+    pub to: AccountId,
+    /// What the receiver gets.
+    pub amount: Money,
+    /// A fee that the sender pays on top, in minor units of the same currency; zero for none.
+    #[serde(with = "minor_text")]
+    #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+    pub fee_minor: i128,
+    /// The date it counts for; the date of recording if absent.
+    pub effective_on: Option<CivilDate>,
+    /// A free text. No personal data.
+    pub reference: Box<str>,
+}
+
+/// Posts an entry of any number of postings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostEntry {
+    /// Its postings, zero in sum per currency.
+    #[schemars(with = "Vec<crate::money::Posting>")]
+    pub postings: Postings,
+    /// The date it counts for; the date of recording if absent.
+    pub effective_on: Option<CivilDate>,
+    /// A free text. No personal data.
+    pub reference: Box<str>,
+}
+
+/// What a command asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "type", content = "data")]
+pub enum CommandBody {
+    /// Open an account.
+    OpenAccount(OpenAccount),
+    /// Freeze an account: nothing is posted to it until it is unfrozen.
+    FreezeAccount(AccountAct),
+    /// Unfreeze it.
+    UnfreezeAccount(AccountAct),
+    /// Close it for good; its balance must be zero.
+    CloseAccount(AccountAct),
+    /// Money enters: debit clearing, credit the customer.
+    TopUp(CashMove),
+    /// Money leaves: debit the customer, credit clearing.
+    Withdraw(CashMove),
+    /// Money moves between two accounts.
+    PostTransfer(PostTransfer),
+    /// An entry of the caller's own making.
+    PostEntry(PostEntry),
+}
+
+impl CommandBody {
+    /// The type's name, as in JSON and in the derivation of command ids.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::OpenAccount(_) => "open_account",
+            Self::FreezeAccount(_) => "freeze_account",
+            Self::UnfreezeAccount(_) => "unfreeze_account",
+            Self::CloseAccount(_) => "close_account",
+            Self::TopUp(_) => "top_up",
+            Self::Withdraw(_) => "withdraw",
+            Self::PostTransfer(_) => "post_transfer",
+            Self::PostEntry(_) => "post_entry",
+        }
+    }
+
+    /// Appends the canonical form: the type's number and its fields.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::OpenAccount(open) => {
+                out.push(1);
+                open.encode(out);
+            }
+            Self::FreezeAccount(act) => {
+                out.push(2);
+                act.encode(out);
+            }
+            Self::UnfreezeAccount(act) => {
+                out.push(3);
+                act.encode(out);
+            }
+            Self::CloseAccount(act) => {
+                out.push(4);
+                act.encode(out);
+            }
+            Self::TopUp(cash) => {
+                out.push(5);
+                cash.encode(out);
+            }
+            Self::Withdraw(cash) => {
+                out.push(6);
+                cash.encode(out);
+            }
+            Self::PostTransfer(transfer) => {
+                out.push(7);
+                put_id(out, transfer.from.0);
+                put_id(out, transfer.to.0);
+                put_money(out, transfer.amount);
+                put_signed(out, transfer.fee_minor);
+                put_option(out, transfer.effective_on, put_date);
+                put_text(out, &transfer.reference);
+            }
+            Self::PostEntry(entry) => {
+                out.push(8);
+                put_postings(out, &entry.postings);
+                put_option(out, entry.effective_on, put_date);
+                put_text(out, &entry.reference);
+            }
+        }
+    }
+
+    /// Reads the canonical form.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(match reader.byte("command type")? {
+            1 => Self::OpenAccount(OpenAccount::decode(reader)?),
+            2 => Self::FreezeAccount(AccountAct::decode(reader)?),
+            3 => Self::UnfreezeAccount(AccountAct::decode(reader)?),
+            4 => Self::CloseAccount(AccountAct::decode(reader)?),
+            5 => Self::TopUp(CashMove::decode(reader)?),
+            6 => Self::Withdraw(CashMove::decode(reader)?),
+            7 => Self::PostTransfer(PostTransfer {
+                from: AccountId(reader.id("from")?),
+                to: AccountId(reader.id("to")?),
+                amount: reader.money()?,
+                fee_minor: reader.signed("fee")?,
+                effective_on: reader.option("effective date", Reader::date)?,
+                reference: reader.text("reference")?,
+            }),
+            8 => Self::PostEntry(PostEntry {
+                postings: reader.postings()?,
+                effective_on: reader.option("effective date", Reader::date)?,
+                reference: reader.text("reference")?,
+            }),
+            tag => return Err(CodecError::UnknownTag { what: "command type", tag: tag.into() }),
+        })
+    }
+}
+
+impl OpenAccount {
+    /// Appends the canonical form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_id(out, self.account.0);
+        put_text(out, &self.code);
+        out.push(self.kind.number());
+        put_currency(out, self.currency);
+        put_text(out, &self.owner);
+        self.policy.put(out);
+    }
+
+    /// Reads the canonical form.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            account: AccountId(reader.id("account")?),
+            code: reader.text("account code")?,
+            kind: AccountKind::from_number(reader.byte("account kind")?)
+                .ok_or(CodecError::NotCanonical("account kind"))?,
+            currency: reader.currency()?,
+            owner: reader.text("owner")?,
+            policy: BalancePolicy::read(reader)?,
+        })
+    }
+}
+
+impl AccountAct {
+    /// Appends the canonical form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_id(out, self.account.0);
+        put_text(out, &self.reason);
+    }
+
+    /// Reads the canonical form.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Self { account: AccountId(reader.id("account")?), reason: reader.text("reason")? })
+    }
+}
+
+impl CashMove {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_id(out, self.account.0);
+        put_money(out, self.amount);
+        put_signed(out, self.fee_minor);
+        put_option(out, self.effective_on, put_date);
+        put_text(out, &self.reference);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            account: AccountId(reader.id("account")?),
+            amount: reader.money()?,
+            fee_minor: reader.signed("fee")?,
+            effective_on: reader.option("effective date", Reader::date)?,
+            reference: reader.text("reference")?,
+        })
+    }
+}

@@ -1,0 +1,394 @@
+//! Events: what happened. An event is its cause and its body; its sequence, time and epoch follow from the block it is in.
+//!
+//! Canonical form, version 1 of every type: length (LEB128, of all that follows), type (1 byte), version (1 byte), cause (1
+//! byte: 0 the engine, 1 a command's consequence, 2 a command's verdict; for a command its id and its actor, 16 bytes each),
+//! then the body's fields in the order of their declaration.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::EVENT_MAX_BYTES;
+use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_text, put_varint};
+use crate::command::{AccountAct, CommandBody, OpenAccount};
+use crate::date::{CivilDate, Timestamp};
+use crate::digest::Digest;
+use crate::ids::{BookId, CommandId, Epoch, PrincipalId, Sequence};
+use crate::money::Postings;
+use crate::rejection::Rejection;
+
+/// Why an event stands in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
+pub enum Cause {
+    /// The engine itself: the opening of the book, state digests, acts of an operator at start.
+    Engine,
+    /// Something that had to happen before the verdict: a system account opened on first use.
+    Consequence {
+        /// The command.
+        command: CommandId,
+        /// Who gave it.
+        actor: PrincipalId,
+    },
+    /// The verdict of a command: exactly one event per command admitted, and the last of its events.
+    Verdict {
+        /// The command.
+        command: CommandId,
+        /// Who gave it.
+        actor: PrincipalId,
+    },
+}
+
+impl Cause {
+    /// The command whose verdict this is.
+    pub const fn verdict_of(self) -> Option<CommandId> {
+        match self {
+            Self::Verdict { command, .. } => Some(command),
+            Self::Engine | Self::Consequence { .. } => None,
+        }
+    }
+
+    /// The command and the actor behind it, if it was one.
+    pub const fn command(self) -> Option<(CommandId, PrincipalId)> {
+        match self {
+            Self::Verdict { command, actor } | Self::Consequence { command, actor } => Some((command, actor)),
+            Self::Engine => None,
+        }
+    }
+}
+
+/// The command that an entry came from; it fixes the order of the entry's postings (see [`EntryPosted`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// Of a top-up: debit clearing, credit customer; with a fee also debit customer, credit fee income.
+    TopUp,
+    /// Of a withdrawal: debit customer (amount and fee), credit clearing; with a fee also credit fee income.
+    Withdrawal,
+    /// Of a transfer: debit sender (amount and fee), credit receiver; with a fee also credit fee income.
+    Transfer,
+    /// Of an entry of the caller's own making.
+    General,
+}
+
+impl EntryKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::TopUp => 1,
+            Self::Withdrawal => 2,
+            Self::Transfer => 3,
+            Self::General => 4,
+        }
+    }
+
+    const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::TopUp,
+            2 => Self::Withdrawal,
+            3 => Self::Transfer,
+            4 => Self::General,
+            _ => return None,
+        })
+    }
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TopUp => "top_up",
+            Self::Withdrawal => "withdrawal",
+            Self::Transfer => "transfer",
+            Self::General => "general",
+        }
+    }
+}
+
+/// An atomic double-entry record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntryPosted {
+    /// The command it came from.
+    pub kind: EntryKind,
+    /// The date it counts for.
+    pub effective_on: CivilDate,
+    /// Whether the command named that date; otherwise it is the date of recording.
+    pub effective_on_named: bool,
+    /// The command's free text.
+    pub reference: Box<str>,
+    /// Its postings, zero in sum per currency.
+    #[schemars(with = "Vec<crate::money::Posting>")]
+    pub postings: Postings,
+}
+
+/// The first event of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BookOpened {
+    /// The book.
+    pub book: BookId,
+    /// 128 random bits that tell this journal from every other one of the same number. They also seed the engine's maps.
+    pub nonce: PrincipalId,
+}
+
+/// A command was refused. The command stands here in full: a retry is compared with it, and the audit trail shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandRejected {
+    /// What was asked.
+    pub command: CommandBody,
+    /// Why it was refused, with what was observed.
+    pub rejection: Rejection,
+}
+
+/// The digest of the whole state after all events before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateDigest {
+    /// The digest.
+    pub digest: Digest,
+    /// How many accounts there are.
+    pub accounts: u64,
+}
+
+/// An operator told the engine to go on although the clock had jumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockAccepted {
+    /// The newest time on record before.
+    pub previous: Timestamp,
+    /// The wall clock's time that was accepted.
+    pub accepted: Timestamp,
+    /// Who said so.
+    pub actor: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum EventBody {
+    /// The book was opened.
+    #[serde(rename = "ledger.book.opened.v1")]
+    BookOpened(BookOpened),
+    /// An account was opened.
+    #[serde(rename = "ledger.account.opened.v1")]
+    AccountOpened(OpenAccount),
+    /// An account was frozen.
+    #[serde(rename = "ledger.account.frozen.v1")]
+    AccountFrozen(AccountAct),
+    /// An account was unfrozen.
+    #[serde(rename = "ledger.account.unfrozen.v1")]
+    AccountUnfrozen(AccountAct),
+    /// An account was closed.
+    #[serde(rename = "ledger.account.closed.v1")]
+    AccountClosed(AccountAct),
+    /// An entry was posted.
+    #[serde(rename = "ledger.entry.posted.v1")]
+    EntryPosted(EntryPosted),
+    /// A command was refused.
+    #[serde(rename = "ledger.command.rejected.v1")]
+    CommandRejected(CommandRejected),
+    /// The state's digest, at regular points.
+    #[serde(rename = "ledger.state.digest.v1")]
+    StateDigest(StateDigest),
+    /// An operator accepted a jump of the clock.
+    #[serde(rename = "ledger.clock.accepted.v1")]
+    ClockAccepted(ClockAccepted),
+}
+
+impl EventBody {
+    /// Type number and version in the canonical form.
+    const fn tag(&self) -> (u8, u8) {
+        match self {
+            Self::BookOpened(_) => (1, 1),
+            Self::AccountOpened(_) => (2, 1),
+            Self::AccountFrozen(_) => (3, 1),
+            Self::AccountUnfrozen(_) => (4, 1),
+            Self::AccountClosed(_) => (5, 1),
+            Self::EntryPosted(_) => (6, 1),
+            Self::CommandRejected(_) => (7, 1),
+            Self::StateDigest(_) => (8, 1),
+            Self::ClockAccepted(_) => (9, 1),
+        }
+    }
+
+    /// The type's name with its version, as in JSON and in CloudEvents.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::BookOpened(_) => "ledger.book.opened.v1",
+            Self::AccountOpened(_) => "ledger.account.opened.v1",
+            Self::AccountFrozen(_) => "ledger.account.frozen.v1",
+            Self::AccountUnfrozen(_) => "ledger.account.unfrozen.v1",
+            Self::AccountClosed(_) => "ledger.account.closed.v1",
+            Self::EntryPosted(_) => "ledger.entry.posted.v1",
+            Self::CommandRejected(_) => "ledger.command.rejected.v1",
+            Self::StateDigest(_) => "ledger.state.digest.v1",
+            Self::ClockAccepted(_) => "ledger.clock.accepted.v1",
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::BookOpened(opened) => {
+                put_varint(out, u128::from(opened.book.get()));
+                put_id(out, opened.nonce.0);
+            }
+            Self::AccountOpened(open) => open.encode(out),
+            Self::AccountFrozen(act) | Self::AccountUnfrozen(act) | Self::AccountClosed(act) => act.encode(out),
+            Self::EntryPosted(entry) => {
+                out.push(entry.kind.number());
+                put_date(out, entry.effective_on);
+                out.push(u8::from(entry.effective_on_named));
+                put_text(out, &entry.reference);
+                put_postings(out, &entry.postings);
+            }
+            Self::CommandRejected(rejected) => {
+                rejected.command.encode(out);
+                rejected.rejection.encode(out);
+            }
+            Self::StateDigest(state) => {
+                out.extend_from_slice(&state.digest.0);
+                put_varint(out, u128::from(state.accounts));
+            }
+            Self::ClockAccepted(clock) => {
+                out.extend_from_slice(&clock.previous.0.to_be_bytes());
+                out.extend_from_slice(&clock.accepted.0.to_be_bytes());
+                put_text(out, &clock.actor);
+                put_text(out, &clock.reason);
+            }
+        }
+    }
+
+    fn decode(type_number: u8, version: u8, reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let unknown = |tag: u8, what| CodecError::UnknownTag { what, tag: tag.into() };
+        if version != 1 {
+            return Err(unknown(version, "event version"));
+        }
+        Ok(match type_number {
+            1 => Self::BookOpened(BookOpened {
+                book: BookId::new(reader.number("book")?).ok_or(CodecError::NotCanonical("book"))?,
+                nonce: PrincipalId(reader.id("nonce")?),
+            }),
+            2 => Self::AccountOpened(OpenAccount::decode(reader)?),
+            3 => Self::AccountFrozen(AccountAct::decode(reader)?),
+            4 => Self::AccountUnfrozen(AccountAct::decode(reader)?),
+            5 => Self::AccountClosed(AccountAct::decode(reader)?),
+            6 => Self::EntryPosted(EntryPosted {
+                kind: EntryKind::from_number(reader.byte("entry kind")?)
+                    .ok_or(CodecError::NotCanonical("entry kind"))?,
+                effective_on: reader.date()?,
+                effective_on_named: reader.flag("effective date named")?,
+                reference: reader.text("reference")?,
+                postings: reader.postings()?,
+            }),
+            7 => Self::CommandRejected(CommandRejected {
+                command: CommandBody::decode(reader)?,
+                rejection: Rejection::decode(reader)?,
+            }),
+            8 => Self::StateDigest(StateDigest {
+                digest: Digest(reader.array("digest")?),
+                accounts: reader.number("accounts")?,
+            }),
+            9 => Self::ClockAccepted(ClockAccepted {
+                previous: Timestamp(i64::from_be_bytes(reader.array("time")?)),
+                accepted: Timestamp(i64::from_be_bytes(reader.array("time")?)),
+                actor: reader.text("actor")?,
+                reason: reader.text("reason")?,
+            }),
+            other => return Err(unknown(other, "event type")),
+        })
+    }
+}
+
+/// An event: its cause and its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Why it stands here.
+    pub cause: Cause,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+impl Event {
+    /// An event of the engine's own.
+    pub const fn engine(body: EventBody) -> Self {
+        Self { cause: Cause::Engine, body }
+    }
+
+    /// Appends the canonical form, length included.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // The length comes first and nearly always fits two bytes; they are kept free and moved when it does not.
+        let start = out.len();
+        out.extend_from_slice(&[0, 0]);
+        let (type_number, version) = self.body.tag();
+        out.push(type_number);
+        out.push(version);
+        match self.cause {
+            Cause::Engine => out.push(0),
+            Cause::Consequence { command, actor } | Cause::Verdict { command, actor } => {
+                out.push(if matches!(self.cause, Cause::Verdict { .. }) { 2 } else { 1 });
+                put_id(out, command.0);
+                put_id(out, actor.0);
+            }
+        }
+        self.body.encode(out);
+        put_length(out, start);
+    }
+
+    /// Reads the canonical form, length included.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let length: usize = reader.number("event length")?;
+        if length > EVENT_MAX_BYTES {
+            return Err(CodecError::NotCanonical("event length"));
+        }
+        let mut inner = Reader::new(reader.bytes(length, "event")?);
+        let [type_number, version, cause] = inner.array("event")?;
+        let cause = match cause {
+            0 => Cause::Engine,
+            1 | 2 => {
+                let command = CommandId(inner.id("command")?);
+                let actor = PrincipalId(inner.id("actor")?);
+                if cause == 1 { Cause::Consequence { command, actor } } else { Cause::Verdict { command, actor } }
+            }
+            tag => return Err(CodecError::UnknownTag { what: "cause", tag: tag.into() }),
+        };
+        let body = EventBody::decode(type_number, version, &mut inner)?;
+        inner.finish()?;
+        Ok(Self { cause, body })
+    }
+}
+
+/// Writes the length of everything after the two bytes kept free at `start`.
+fn put_length(out: &mut Vec<u8>, start: usize) {
+    let length = out.len() - start - 2;
+    assert!(length <= EVENT_MAX_BYTES, "an event of {length} bytes: commands are bounded before they are decided");
+    let mut prefix = Vec::new();
+    let prefix = if (0x80..0x4000).contains(&length) {
+        #[allow(clippy::cast_possible_truncation)]
+        let two = [(length & 0x7f) as u8 | 0x80, (length >> 7) as u8];
+        if let Some(slot) = out.get_mut(start..start + 2) {
+            slot.copy_from_slice(&two);
+        }
+        return;
+    } else {
+        put_varint(&mut prefix, length as u128);
+        prefix
+    };
+    out.splice(start..start + 2, prefix);
+}
+
+/// An event with its place: how it is shown, filtered and exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordedEvent {
+    /// The book.
+    pub book: BookId,
+    /// Its position.
+    pub sequence: Sequence,
+    /// When its block was recorded.
+    pub recorded_at: Timestamp,
+    /// Under which writer.
+    pub epoch: Epoch,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}

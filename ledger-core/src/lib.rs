@@ -1,0 +1,8 @@
+//! Rules: what the book allows, and the engine that decides, records and answers.
+//!
+//! *Architecture Invariant*: [`decide`](decide::decide) and [`State::apply`](state::State::apply) are pure. They see no
+//! clock, no randomness, no I/O, no float and no iteration of a hash map; what they need from outside is handed in.
+//!
+//! *Architecture Invariant*: nothing above the durable sequence leaves the engine.
+
+pub mod ports;

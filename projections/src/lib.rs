@@ -1,0 +1,2 @@
+//! Read models: pure functions over events, and the tables they keep.
+pub mod ports;
