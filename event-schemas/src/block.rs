@@ -33,7 +33,9 @@ const FORMAT_VERSION: u16 = 1;
 #[non_exhaustive]
 pub enum BlockError {
     /// Written for a newer reader.
-    #[error("the block needs a reader of version {needed}, this one is of version {READER_VERSION}: use a newer release")]
+    #[error(
+        "the block needs a reader of version {needed}, this one is of version {READER_VERSION}: use a newer release"
+    )]
     NewerReader {
         /// The version it needs.
         needed: u16,

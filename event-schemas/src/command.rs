@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{
-    CodecError, Reader, put_currency, put_date, put_id, put_money, put_option, put_postings, put_signed,
-    put_text, put_varint,
+    CodecError, Reader, put_currency, put_date, put_id, put_money, put_option, put_postings, put_signed, put_text,
+    put_varint,
 };
 use crate::currency::Currency;
 use crate::date::CivilDate;

@@ -243,4 +243,3 @@ impl std::fmt::Debug for Clock {
         f.write_str("Clock")
     }
 }
-
