@@ -5,4 +5,7 @@
 //!
 //! *Architecture Invariant*: nothing above the durable sequence leaves the engine.
 
+pub mod asked;
+pub mod decide;
 pub mod ports;
+pub mod state;

@@ -1,0 +1,127 @@
+//! What was asked, read back from a verdict: a retry with the same id is compared with it, field by field.
+
+use event_schemas::command::{CashMove, PostEntry, PostTransfer};
+use event_schemas::event::EntryPosted;
+use event_schemas::{Command, CommandBody, EntryKind, Event, EventBody, Money, Side};
+
+use crate::ports::Verdict;
+
+/// The command body that a verdict answers; `None` for an event that is no verdict, or whose postings do not have the
+/// order that its kind prescribes.
+pub fn asked(body: &EventBody) -> Option<CommandBody> {
+    Some(match body {
+        EventBody::AccountOpened(open) => CommandBody::OpenAccount(open.clone()),
+        EventBody::AccountFrozen(act) => CommandBody::FreezeAccount(act.clone()),
+        EventBody::AccountUnfrozen(act) => CommandBody::UnfreezeAccount(act.clone()),
+        EventBody::AccountClosed(act) => CommandBody::CloseAccount(act.clone()),
+        EventBody::EntryPosted(entry) => asked_entry(entry)?,
+        EventBody::CommandRejected(rejected) => rejected.command.clone(),
+        EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_) => return None,
+    })
+}
+
+fn asked_entry(entry: &EntryPosted) -> Option<CommandBody> {
+    let effective_on = entry.effective_on_named.then_some(entry.effective_on);
+    let reference = entry.reference.clone();
+    let cash = |account, amount: Money, fee_minor| CashMove {
+        account,
+        amount,
+        fee_minor,
+        effective_on,
+        reference: reference.clone(),
+    };
+    // See `EntryKind` for the order of the postings.
+    let (first, second) = (entry.postings.first()?, entry.postings.get(1)?);
+    let fee_minor = |place: usize| entry.postings.get(place).map_or(0, |posting| posting.money.amount_minor);
+    debug_assert_eq!(first.side, if entry.kind == EntryKind::General { first.side } else { Side::Debit });
+    Some(match entry.kind {
+        EntryKind::TopUp => CommandBody::TopUp(cash(second.account, second.money, fee_minor(2))),
+        EntryKind::Withdrawal => CommandBody::Withdraw(cash(first.account, second.money, fee_minor(2))),
+        EntryKind::Transfer => CommandBody::PostTransfer(PostTransfer {
+            from: first.account,
+            to: second.account,
+            amount: second.money,
+            fee_minor: fee_minor(2),
+            effective_on,
+            reference,
+        }),
+        EntryKind::General => {
+            CommandBody::PostEntry(PostEntry { postings: entry.postings.clone(), effective_on, reference })
+        }
+    })
+}
+
+/// The verdict that an event records.
+pub fn verdict(body: &EventBody) -> Verdict {
+    match body {
+        EventBody::CommandRejected(rejected) => Verdict::Rejected(rejected.rejection.clone()),
+        EventBody::BookOpened(_)
+        | EventBody::AccountOpened(_)
+        | EventBody::AccountFrozen(_)
+        | EventBody::AccountUnfrozen(_)
+        | EventBody::AccountClosed(_)
+        | EventBody::EntryPosted(_)
+        | EventBody::StateDigest(_)
+        | EventBody::ClockAccepted(_) => Verdict::Accepted,
+    }
+}
+
+/// The first field in which a command differs from the one that an event is the verdict of; `None` if it is the same.
+pub fn difference(event: &Event, command: &Command) -> Option<&'static str> {
+    let Some((_, actor)) = event.cause.command() else { return Some("id") };
+    match asked(&event.body) {
+        Some(before) if actor == command.actor => differing_field(&before, &command.body),
+        _ => Some("id"),
+    }
+}
+
+/// The name of the first field in which two commands differ: `type` if they are of different types.
+pub fn differing_field(one: &CommandBody, other: &CommandBody) -> Option<&'static str> {
+    if one == other {
+        return None;
+    }
+    let first = |fields: &[(&'static str, bool)]| fields.iter().find(|(_, same)| !same).map(|(name, _)| *name);
+    Some(
+        match (one, other) {
+            (CommandBody::OpenAccount(a), CommandBody::OpenAccount(b)) => first(&[
+                ("account", a.account == b.account),
+                ("code", a.code == b.code),
+                ("kind", a.kind == b.kind),
+                ("currency", a.currency == b.currency),
+                ("owner", a.owner == b.owner),
+                ("overdraft", a.policy == b.policy),
+            ]),
+            (CommandBody::FreezeAccount(a), CommandBody::FreezeAccount(b))
+            | (CommandBody::UnfreezeAccount(a), CommandBody::UnfreezeAccount(b))
+            | (CommandBody::CloseAccount(a), CommandBody::CloseAccount(b)) => {
+                first(&[("account", a.account == b.account), ("reason", a.reason == b.reason)])
+            }
+            (CommandBody::TopUp(a), CommandBody::TopUp(b)) | (CommandBody::Withdraw(a), CommandBody::Withdraw(b)) => {
+                first(&[
+                    ("account", a.account == b.account),
+                    ("currency", a.amount.currency == b.amount.currency),
+                    ("amount", a.amount == b.amount),
+                    ("fee", a.fee_minor == b.fee_minor),
+                    ("effective_on", a.effective_on == b.effective_on),
+                    ("reference", a.reference == b.reference),
+                ])
+            }
+            (CommandBody::PostTransfer(a), CommandBody::PostTransfer(b)) => first(&[
+                ("from", a.from == b.from),
+                ("to", a.to == b.to),
+                ("currency", a.amount.currency == b.amount.currency),
+                ("amount", a.amount == b.amount),
+                ("fee", a.fee_minor == b.fee_minor),
+                ("effective_on", a.effective_on == b.effective_on),
+                ("reference", a.reference == b.reference),
+            ]),
+            (CommandBody::PostEntry(a), CommandBody::PostEntry(b)) => first(&[
+                ("postings", a.postings == b.postings),
+                ("effective_on", a.effective_on == b.effective_on),
+                ("reference", a.reference == b.reference),
+            ]),
+            _ => None,
+        }
+        .unwrap_or("type"),
+    )
+}
