@@ -6,6 +6,8 @@
 //! *Architecture Invariant*: nothing above the durable sequence leaves the engine.
 
 pub mod asked;
+pub mod bound;
 pub mod decide;
+pub mod engine;
 pub mod ports;
 pub mod state;

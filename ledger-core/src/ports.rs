@@ -168,8 +168,11 @@ pub enum SubmitError {
         retry_after_ms: u64,
     },
     /// More commands than a submission may hold, or none.
-    #[error("a submission holds 1 to 8,190 commands")]
+    #[error("a submission holds 1 to 8,190 commands and at most 8 MiB")]
     BatchSize,
+    /// A part of a command is so large that it can't be recorded, not even as a refusal.
+    #[error("the command's {0} is out of bounds")]
+    OutOfBounds(&'static str),
     /// The writer has stopped.
     #[error("the writer has stopped")]
     Stopped,

@@ -1,0 +1,409 @@
+//! The writer's loop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use event_schemas::block::BlockPlace;
+use event_schemas::bounds::{BLOCK_MAX_BYTES, DIGEST_EVERY_EVENTS, GROUP_MAX_COMMANDS};
+use event_schemas::event::StateDigest;
+use event_schemas::{
+    Block, BlockBuilder, BlockHash, Cause, Command, CommandId, Event, EventBody, RecordedEvent, Sequence, Timestamp,
+};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher as _;
+
+use super::checkpoints::CheckpointWriter;
+use super::clock::ClockGuard;
+use super::duplicates::Recorded;
+use super::queue::{Queue, Work};
+use super::{EngineOptions, Figures};
+use crate::asked::{difference, differing_field, verdict};
+use crate::bound;
+use crate::decide::{Context, Decision, decide};
+use crate::ports::{Answer, AppendError, EngineFault, IdIndex, Journal, LookupReply, Reply, Verdict, WriterState};
+use crate::state::State;
+
+/// How long the writer sleeps at most when nothing comes, before it looks whether space has returned.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Room kept in every block for a `StateDigest` event.
+const DIGEST_ROOM_BYTES: usize = 128;
+
+/// Why the writer stops for good.
+struct Stop(String);
+
+pub(super) struct Writer {
+    journal: Box<dyn Journal>,
+    ids: Box<dyn IdIndex>,
+    recorded: Recorded,
+    state: State,
+    clock: ClockGuard,
+    checkpoints: CheckpointWriter,
+    options: EngineOptions,
+    queue: Arc<Queue>,
+    figures: Arc<Figures>,
+    builder: BlockBuilder,
+    /// The last event decided, durable or not.
+    decided: Sequence,
+    previous: BlockHash,
+    next_digest: u64,
+    checkpoint: Sequence,
+    read_only: bool,
+    hasher: FixedState,
+}
+
+/// A command of the group that was decided: where it stands in the group.
+#[derive(Clone, Copy)]
+struct Decided {
+    id: CommandId,
+    submission: usize,
+    command: usize,
+}
+
+/// A submission while its group is being decided.
+struct Submission {
+    commands: Vec<Command>,
+    answers: Vec<Answer>,
+    reply: Reply,
+}
+
+/// What is decided before one flush.
+#[derive(Default)]
+struct Group {
+    submissions: Vec<Submission>,
+    blocks: Vec<Block>,
+    verdicts: Vec<(CommandId, Sequence)>,
+    decided: HashTable<Decided>,
+    checkpoint: Option<(Sequence, Vec<u8>)>,
+    rejected: usize,
+    replayed: usize,
+}
+
+/// Refuses what waits when the writer ends, however it ends.
+struct StopGuard {
+    queue: Arc<Queue>,
+    figures: Arc<Figures>,
+}
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        let reason = if std::thread::panicking() { "the writer failed an assertion: see the log" } else { "stopped" };
+        self.figures.set_condition(WriterState::Stopped, reason.into());
+        for work in self.queue.abandon() {
+            match work {
+                Work::Commands { reply, .. } => reply(Err(EngineFault::Stopped)),
+                Work::Lookup { reply, .. } => reply(Err(EngineFault::Stopped)),
+            }
+        }
+    }
+}
+
+impl Writer {
+    #[expect(clippy::too_many_arguments, reason = "called once, with the parts of an engine")]
+    pub(super) fn new(
+        journal: Box<dyn Journal>,
+        ids: Box<dyn IdIndex>,
+        recorded: Recorded,
+        state: State,
+        clock: ClockGuard,
+        checkpoints: CheckpointWriter,
+        options: EngineOptions,
+        queue: Arc<Queue>,
+        figures: Arc<Figures>,
+        checkpoint: Sequence,
+    ) -> Self {
+        let head = journal.head();
+        let hasher = FixedState::with_seed(u64::try_from(options.nonce & u128::from(u64::MAX)).unwrap_or(0));
+        Self {
+            journal,
+            ids,
+            recorded,
+            state,
+            clock,
+            checkpoints,
+            options,
+            queue,
+            figures,
+            builder: BlockBuilder::new(),
+            decided: head.sequence,
+            previous: head.hash,
+            next_digest: digest_after(head.sequence),
+            checkpoint,
+            read_only: false,
+            hasher,
+        }
+    }
+
+    /// Runs until the queue is closed and empty, or until the writer has to stop.
+    pub(super) fn run(mut self) {
+        let guard = StopGuard { queue: Arc::clone(&self.queue), figures: Arc::clone(&self.figures) };
+        while let Some(work) = self.queue.take(GROUP_MAX_COMMANDS, self.options.group_max_bytes, PATIENCE) {
+            let done = if work.is_empty() { self.look_for_space() } else { self.group(work) };
+            if let Err(Stop(reason)) = done {
+                self.figures.set_condition(WriterState::Stopped, reason);
+                break;
+            }
+        }
+        drop(guard);
+    }
+
+    /// Decides, appends and answers one group.
+    fn group(&mut self, work: Vec<Work>) -> Result<(), Stop> {
+        let mut lookups = Vec::new();
+        let mut group = Group::default();
+        let mut bytes = 0_usize;
+        for work in work {
+            match work {
+                Work::Lookup { id, reply } => lookups.push((id, reply)),
+                Work::Commands { commands, bytes: more, reply } => {
+                    bytes = bytes.saturating_add(more);
+                    let answers = Vec::with_capacity(commands.len());
+                    group.submissions.push(Submission { commands, answers, reply });
+                }
+            }
+        }
+        let outcome = if group.submissions.is_empty() { Ok(()) } else { self.decide_and_append(group, bytes) };
+        for (id, reply) in lookups {
+            self.look_up(id, reply);
+        }
+        outcome
+    }
+
+    fn decide_and_append(&mut self, mut group: Group, bytes: usize) -> Result<(), Stop> {
+        if !self.has_space(bytes)? {
+            for submission in group.submissions {
+                (submission.reply)(Err(EngineFault::ReadOnly));
+            }
+            return Ok(());
+        }
+        let appended = self.decide_group(&mut group).and_then(|()| self.append(&group));
+        if let Err(stop) = appended {
+            // The state is ahead of the journal now: nothing may be decided on it any more.
+            for submission in group.submissions {
+                (submission.reply)(Err(EngineFault::Stopped));
+            }
+            return Err(stop);
+        }
+        let verdicts = std::mem::take(&mut group.verdicts);
+        Figures::add(&self.figures.accepted, verdicts.len());
+        Figures::add(&self.figures.rejected, group.rejected);
+        Figures::add(&self.figures.replayed, group.replayed);
+        for submission in group.submissions {
+            (submission.reply)(Ok(submission.answers));
+        }
+        if let Some((sequence, state)) = group.checkpoint {
+            self.checkpoints.offer(sequence, state);
+        }
+        if group.blocks.is_empty() {
+            return Ok(());
+        }
+        self.ids.record(&verdicts, self.journal.head().sequence).map_err(|fault| Stop(fault.to_string()))
+    }
+
+    /// Secures space for a group, before anything is decided. `false`: there is none, and the book is read-only.
+    fn has_space(&mut self, bytes: usize) -> Result<bool, Stop> {
+        // Headers and frames come on top of the events; an eighth is far more than they take.
+        let room = bytes.saturating_add(bytes >> 3).saturating_add(16 * 1024);
+        match self.journal.secure_space(room) {
+            Ok(()) => {
+                if std::mem::take(&mut self.read_only) {
+                    self.figures.set_condition(WriterState::Serving, String::new());
+                }
+                Ok(true)
+            }
+            Err(AppendError::NoSpace(reason)) => {
+                self.read_only = true;
+                self.figures.set_condition(WriterState::ReadOnly, reason);
+                Ok(false)
+            }
+            Err(error) => Err(Stop(error.to_string())),
+        }
+    }
+
+    fn look_for_space(&mut self) -> Result<(), Stop> {
+        if self.read_only {
+            self.has_space(BLOCK_MAX_BYTES)?;
+        }
+        Ok(())
+    }
+
+    fn decide_group(&mut self, group: &mut Group) -> Result<(), Stop> {
+        let recorded_at = self.clock.now().map_err(|error| Stop(error.to_string()))?;
+        for submission in 0..group.submissions.len() {
+            let Some(commands) = group.submissions.get_mut(submission).map(|it| std::mem::take(&mut it.commands))
+            else {
+                continue;
+            };
+            for (place, command) in commands.iter().enumerate() {
+                let at = Decided { id: command.id, submission, command: place };
+                let answer = self.answer(group, &commands, at, command, recorded_at)?;
+                if let Some(submission) = group.submissions.get_mut(submission) {
+                    submission.answers.push(answer);
+                }
+            }
+            if let Some(submission) = group.submissions.get_mut(submission) {
+                submission.commands = commands;
+            }
+        }
+        if !self.builder.is_empty() {
+            self.seal(group, recorded_at);
+        }
+        Ok(())
+    }
+
+    /// Answers a command: with the verdict it has, here or in the journal, or by deciding it.
+    fn answer(
+        &mut self,
+        group: &mut Group,
+        current: &[Command],
+        at: Decided,
+        command: &Command,
+        recorded_at: Timestamp,
+    ) -> Result<Answer, Stop> {
+        let hash = self.hasher.hash_one(command.id.0);
+        if let Some(earlier) = group.decided.find(hash, |decided| decided.id == command.id).copied() {
+            group.replayed = group.replayed.saturating_add(1);
+            return Ok(same_group(group, current, earlier, at, command));
+        }
+        let known = self.ids.lookup(command.id).map_err(|fault| Stop(fault.to_string()))?;
+        if let Some(sequence) = known {
+            let recorded = self.recorded.event(sequence).map_err(|fault| Stop(fault.to_string()))?;
+            group.replayed = group.replayed.saturating_add(1);
+            return Ok(from_journal(&recorded, command));
+        }
+        if self.builder.len().saturating_add(bound::event_bytes(command)).saturating_add(DIGEST_ROOM_BYTES)
+            > BLOCK_MAX_BYTES
+        {
+            self.seal(group, recorded_at);
+        }
+        let (verdict, sequence) = self.decide_one(command, recorded_at)?;
+        if matches!(verdict, Verdict::Rejected(_)) {
+            group.rejected = group.rejected.saturating_add(1);
+        }
+        let hasher = &self.hasher;
+        group.decided.insert_unique(hash, at, |decided| hasher.hash_one(decided.id.0));
+        group.verdicts.push((command.id, sequence));
+        if sequence.0 >= self.next_digest {
+            self.digest(group, recorded_at)?;
+        }
+        Ok(Answer::Recorded { verdict, sequence, recorded_at, replayed: false })
+    }
+
+    fn decide_one(&mut self, command: &Command, recorded_at: Timestamp) -> Result<(Verdict, Sequence), Stop> {
+        let Decision { opens, verdict: body } = decide(&self.state, Context { recorded_at }, command);
+        let (id, actor) = (command.id, command.actor);
+        for open in opens {
+            let cause = Cause::Consequence { command: id, actor };
+            self.push(&Event { cause, body: EventBody::AccountOpened(open) })?;
+        }
+        let event = Event { cause: Cause::Verdict { command: id, actor }, body };
+        self.push(&event)?;
+        Ok((verdict(&event.body), self.decided))
+    }
+
+    /// Numbers an event, writes it into the block and applies it.
+    fn push(&mut self, event: &Event) -> Result<(), Stop> {
+        self.builder.push(event);
+        self.decided = self.decided.next();
+        // What was decided on this very state fits it; if not, this program is wrong and must not go on.
+        self.state.apply(event).map_err(|error| Stop(format!("event {} does not apply: {error}", self.decided)))
+    }
+
+    /// Closes the block that crosses a multiple of `DIGEST_EVERY_EVENTS` with the state's digest.
+    fn digest(&mut self, group: &mut Group, recorded_at: Timestamp) -> Result<(), Stop> {
+        let digest = self.state.digest();
+        let accounts = u64::try_from(self.state.accounts().len()).unwrap_or(0);
+        self.push(&Event::engine(EventBody::StateDigest(StateDigest { digest, accounts })))?;
+        self.next_digest = digest_after(self.decided);
+        // A checkpoint costs as much as its accounts: the more there are, the rarer it is.
+        let every = self.options.checkpoint_every_events.max(accounts.saturating_mul(8));
+        if self.decided.0.saturating_sub(self.checkpoint.0) >= every {
+            self.checkpoint = self.decided;
+            group.checkpoint = Some((self.decided, self.state.encode()));
+        }
+        self.seal(group, recorded_at);
+        Ok(())
+    }
+
+    fn seal(&mut self, group: &mut Group, recorded_at: Timestamp) {
+        let count = u64::from(self.builder.count());
+        let block = self.builder.seal(BlockPlace {
+            book: self.options.book,
+            first_sequence: Sequence(self.decided.0.saturating_sub(count)).next(),
+            recorded_at,
+            epoch: self.journal.epoch(),
+            previous: self.previous,
+        });
+        self.previous = block.hash();
+        group.blocks.push(block);
+    }
+
+    fn append(&mut self, group: &Group) -> Result<(), Stop> {
+        if group.blocks.is_empty() {
+            return Ok(());
+        }
+        // Space was secured, so even "no space" leaves a state that is ahead of the journal.
+        self.journal.append(&group.blocks).map_err(|error| Stop(error.to_string()))?;
+        debug_assert_eq!(self.journal.head().sequence, self.decided);
+        self.figures.durable.store(self.decided.0, Ordering::Release);
+        Figures::add(&self.figures.flushes, 1);
+        let bytes = group.blocks.iter().fold(0_usize, |sum, block| sum.saturating_add(block.bytes().len()));
+        Figures::add(&self.figures.appended_bytes, bytes);
+        Ok(())
+    }
+
+    fn look_up(&mut self, id: CommandId, reply: LookupReply) {
+        let found = match self.ids.lookup(id) {
+            Ok(None) => Ok(None),
+            Ok(Some(sequence)) => self.recorded.event(sequence).map(Some).map_err(|_| EngineFault::Stopped),
+            Err(_) => Err(EngineFault::Stopped),
+        };
+        reply(found);
+    }
+}
+
+/// The first multiple of `DIGEST_EVERY_EVENTS` behind a sequence.
+fn digest_after(sequence: Sequence) -> u64 {
+    let crossed = sequence.0.checked_div(DIGEST_EVERY_EVENTS).unwrap_or(0);
+    crossed.saturating_add(1).saturating_mul(DIGEST_EVERY_EVENTS)
+}
+
+/// The answer to a command whose id was decided earlier in the same group.
+fn same_group(group: &Group, current: &[Command], earlier: Decided, at: Decided, command: &Command) -> Answer {
+    let submission = group.submissions.get(earlier.submission);
+    let commands = if earlier.submission == at.submission {
+        current
+    } else {
+        submission.map_or(&[][..], |submission| &submission.commands)
+    };
+    let before = commands.get(earlier.command);
+    let answer = submission.and_then(|submission| submission.answers.get(earlier.command));
+    let (Some(before), Some(Answer::Recorded { verdict, sequence, recorded_at, .. })) = (before, answer) else {
+        unreachable!("a command that was decided in this group has its answer in this group");
+    };
+    let field = if before.actor == command.actor { differing_field(&before.body, &command.body) } else { Some("id") };
+    match field {
+        Some(field) => Answer::Conflict { field, sequence: *sequence },
+        None => Answer::Recorded {
+            verdict: verdict.clone(),
+            sequence: *sequence,
+            recorded_at: *recorded_at,
+            replayed: true,
+        },
+    }
+}
+
+/// The answer to a command whose id has its verdict in the journal.
+fn from_journal(recorded: &RecordedEvent, command: &Command) -> Answer {
+    match difference(&recorded.event, command) {
+        Some(field) => Answer::Conflict { field, sequence: recorded.sequence },
+        None => Answer::Recorded {
+            verdict: verdict(&recorded.event.body),
+            sequence: recorded.sequence,
+            recorded_at: recorded.recorded_at,
+            replayed: true,
+        },
+    }
+}
