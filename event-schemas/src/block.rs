@@ -144,7 +144,7 @@ impl BlockHeader {
             count,
             payload_bytes,
             first_sequence,
-            recorded_at: Timestamp(i64::from_be_bytes(reader.array("recorded at")?)),
+            recorded_at: reader.time()?,
             epoch: Epoch(u64::from_be_bytes(reader.array("epoch")?)),
             previous: Digest(reader.array("previous")?),
             payload_hash: Digest(reader.array("payload hash")?),

@@ -3,9 +3,9 @@
 //! Integers are LEB128 (7 bits a byte, least significant first, shortest form only), signed ones zigzag first; ids are 16
 //! bytes, most significant first; texts are a length and UTF-8. `docs/internals/event-format.md` draws the events.
 
-use crate::bounds::TEXT_MAX_BYTES;
+use crate::bounds::{POSTINGS_MAX, TEXT_MAX_BYTES};
 use crate::currency::Currency;
-use crate::date::CivilDate;
+use crate::date::{CivilDate, Timestamp};
 use crate::money::{Money, Posting, Postings, Side};
 
 /// Bytes that are not the canonical form of anything.
@@ -59,9 +59,10 @@ pub fn put_id(out: &mut Vec<u8>, id: u128) {
     out.extend_from_slice(&id.to_be_bytes());
 }
 
-/// Appends a text.
+/// Appends a text. What would be refused when read is never written: commands are bounded before they are decided.
 #[inline]
 pub fn put_text(out: &mut Vec<u8>, text: &str) {
+    assert!(text.len() <= TEXT_MAX_BYTES, "a text of {} bytes", text.len());
     put_varint(out, text.len() as u128);
     out.extend_from_slice(text.as_bytes());
 }
@@ -101,6 +102,7 @@ const POSTING_SAME_CURRENCY: u8 = 2;
 
 /// Appends postings. Each starts with a tag: bit 0 set for a credit, bit 1 set if the currency is that of the posting before.
 pub fn put_postings(out: &mut Vec<u8>, postings: &[Posting]) {
+    assert!(postings.len() <= POSTINGS_MAX, "an entry of {} postings", postings.len());
     put_varint(out, postings.len() as u128);
     let mut previous = None;
     for posting in postings {
@@ -232,6 +234,12 @@ impl<'a> Reader<'a> {
         CivilDate::from_days(days).ok_or(CodecError::NotCanonical("date"))
     }
 
+    /// A point in time.
+    #[inline]
+    pub fn time(&mut self) -> Result<Timestamp, CodecError> {
+        Timestamp::from_micros(i64::from_be_bytes(self.array("time")?)).ok_or(CodecError::NotCanonical("time"))
+    }
+
     /// A byte that is 0 or 1.
     #[inline]
     pub fn flag(&mut self, what: &'static str) -> Result<bool, CodecError> {
@@ -254,7 +262,7 @@ impl<'a> Reader<'a> {
     /// Postings.
     pub fn postings(&mut self) -> Result<Postings, CodecError> {
         let count: usize = self.number("postings")?;
-        if count > crate::bounds::POSTINGS_MAX {
+        if count > POSTINGS_MAX {
             return Err(CodecError::NotCanonical("postings"));
         }
         let mut postings = Postings::with_capacity(count);
@@ -278,5 +286,85 @@ impl<'a> Reader<'a> {
             postings.push(Posting { account, side, money: Money::new(self.signed("amount")?, currency) });
         }
         Ok(postings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn integers_are_read_in_their_shortest_form_only() {
+        let table: &[(&[u8], Result<u128, CodecError>)] = &[
+            (&[0], Ok(0)),
+            (&[0x7f], Ok(127)),
+            (&[0x80, 0x01], Ok(128)),
+            (&[0x80, 0x00], Err(CodecError::NotCanonical("it"))),
+            (&[0xff, 0x80, 0x00], Err(CodecError::NotCanonical("it"))),
+            (&[0x80], Err(CodecError::Truncated("it"))),
+            (&[], Err(CodecError::Truncated("it"))),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(&Reader::new(bytes).varint("it"), expected, "{bytes:?}");
+        }
+        let mut greatest = vec![0xff; 18];
+        greatest.push(0x03);
+        assert_eq!(Reader::new(&greatest).varint("it"), Ok(u128::MAX));
+        greatest.push(0x01);
+        for too_much in [0x04, 0x07, 0x80, 0x83] {
+            *greatest.get_mut(18).unwrap() = too_much;
+            assert_eq!(Reader::new(&greatest).varint("it"), Err(CodecError::NotCanonical("it")));
+        }
+        assert_eq!(Reader::new(&[0x80, 0x02]).number::<u8>("it"), Err(CodecError::NotCanonical("it")));
+    }
+
+    #[test]
+    fn signed_integers_alternate_around_zero() {
+        for (value, bytes) in [(0, vec![0]), (-1, vec![1]), (1, vec![2]), (-64, vec![0x7f]), (64, vec![0x80, 0x01])] {
+            let mut out = Vec::new();
+            put_signed(&mut out, value);
+            assert_eq!(out, bytes);
+            assert_eq!(Reader::new(&out).signed("it"), Ok(value));
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_its_bound_is_refused() {
+        let mut text = Vec::new();
+        put_varint(&mut text, TEXT_MAX_BYTES as u128 + 1);
+        text.resize(400, b'x');
+        assert_eq!(Reader::new(&text).text("it"), Err(CodecError::NotCanonical("it")));
+        let mut postings = Vec::new();
+        put_varint(&mut postings, POSTINGS_MAX as u128 + 1);
+        assert_eq!(Reader::new(&postings).postings(), Err(CodecError::NotCanonical("postings")));
+        assert_eq!(Reader::new(&[2, 0xc3, 0x28]).text("it"), Err(CodecError::NotCanonical("it")));
+        assert_eq!(Reader::new(&[2]).flag("it"), Err(CodecError::NotCanonical("it")));
+    }
+
+    #[test]
+    fn a_repeated_currency_is_written_short_and_in_no_other_way() {
+        let eur = Currency::from_parts(*b"EUR", 2).unwrap();
+        let account = crate::ids::AccountId(7);
+        let pair = [Posting::debit(account, Money::new(1, eur)), Posting::credit(account, Money::new(1, eur))];
+        let mut short = Vec::new();
+        put_postings(&mut short, &pair);
+        assert_eq!(short.len(), 1 + (1 + 16 + 4 + 1) + (1 + 16 + 1));
+        assert_eq!(Reader::new(&short).postings().unwrap().as_slice(), pair);
+        let mut long = vec![2];
+        for posting in pair {
+            long.push(u8::from(posting.side == Side::Credit));
+            put_id(&mut long, posting.account.0);
+            put_currency(&mut long, eur);
+            put_signed(&mut long, 1);
+        }
+        assert_eq!(Reader::new(&long).postings(), Err(CodecError::NotCanonical("posting currency")));
+        // The first posting has no currency before it, and no tag has other bits.
+        for tag in [2, 3, 4, 0x80] {
+            let mut wrong = short.clone();
+            *wrong.get_mut(1).unwrap() = tag;
+            assert_eq!(Reader::new(&wrong).postings(), Err(CodecError::NotCanonical("posting tag")));
+        }
     }
 }

@@ -4,9 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{POSTINGS_MAX, TEXT_MAX_BYTES};
 use crate::codec::{
     CodecError, Reader, put_currency, put_date, put_id, put_money, put_option, put_postings, put_signed, put_text,
-    put_varint,
 };
 use crate::currency::Currency;
 use crate::date::CivilDate;
@@ -92,7 +92,7 @@ pub enum BalancePolicy {
     Limited {
         /// How far below zero the balance may fall, in minor units, zero or above.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         overdraft_minor: i128,
     },
     /// The balance may fall without bound: clearing, income and other accounts of the house.
@@ -107,7 +107,7 @@ impl BalancePolicy {
         match self {
             Self::Limited { overdraft_minor } => {
                 out.push(1);
-                put_varint(out, overdraft_minor.unsigned_abs());
+                put_signed(out, overdraft_minor);
             }
             Self::Unlimited => out.push(2),
         }
@@ -115,7 +115,7 @@ impl BalancePolicy {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         match reader.byte("balance policy")? {
-            1 => Ok(Self::Limited { overdraft_minor: reader.number("overdraft")? }),
+            1 => Ok(Self::Limited { overdraft_minor: reader.signed("overdraft")? }),
             2 => Ok(Self::Unlimited),
             tag => Err(CodecError::UnknownTag { what: "balance policy", tag: tag.into() }),
         }
@@ -134,7 +134,29 @@ pub(crate) mod minor_text {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
-        <Cow<'de, str>>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        let value: i128 = text.parse().map_err(D::Error::custom)?;
+        // One number, one text: no plus, no leading zeros, no minus zero.
+        if value.to_string() == *text { Ok(value) } else { Err(D::Error::custom("not a plain whole number")) }
+    }
+}
+
+/// Texts and postings in JSON, held to the bounds of the canonical form.
+pub(crate) mod bounded {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+
+    use crate::bounds::{POSTINGS_MAX, TEXT_MAX_BYTES};
+    use crate::money::Postings;
+
+    pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Error> {
+        let text = <Box<str>>::deserialize(deserializer)?;
+        if text.len() <= TEXT_MAX_BYTES { Ok(text) } else { Err(D::Error::custom("a text of more than 256 bytes")) }
+    }
+
+    pub(crate) fn postings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Postings, D::Error> {
+        let postings = Postings::deserialize(deserializer)?;
+        if postings.len() <= POSTINGS_MAX { Ok(postings) } else { Err(D::Error::custom("more than 1,000 postings")) }
     }
 }
 
@@ -145,12 +167,16 @@ pub struct OpenAccount {
     /// Its id. With a code, the id that follows from the code.
     pub account: AccountId,
     /// A name that people read, such as `berka:2378`; empty for none. `sys:` is reserved.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub code: Box<str>,
     /// Asset, liability, equity, income or expense.
     pub kind: AccountKind,
     /// Its one currency, with the exponent that it keeps for good.
     pub currency: Currency,
     /// An opaque reference to the customer it belongs to; empty for an account of the house. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub owner: Box<str>,
     /// How far its balance may fall.
     pub policy: BalancePolicy,
@@ -163,6 +189,8 @@ pub struct AccountAct {
     /// Which account.
     pub account: AccountId,
     /// Why; may be empty. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub reason: Box<str>,
 }
 
@@ -176,11 +204,13 @@ pub struct CashMove {
     pub amount: Money,
     /// A fee that the customer pays on top, in minor units of the same currency; zero for none.
     #[serde(with = "minor_text")]
-    #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+    #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
     pub fee_minor: i128,
     /// The date it counts for; the date of recording if absent.
     pub effective_on: Option<CivilDate>,
     /// A free text, such as an invoice number. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub reference: Box<str>,
 }
 
@@ -196,11 +226,13 @@ pub struct PostTransfer {
     pub amount: Money,
     /// A fee that the sender pays on top, in minor units of the same currency; zero for none.
     #[serde(with = "minor_text")]
-    #[schemars(with = "String", regex(pattern = r"^\d{1,25}$"))]
+    #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
     pub fee_minor: i128,
     /// The date it counts for; the date of recording if absent.
     pub effective_on: Option<CivilDate>,
     /// A free text. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub reference: Box<str>,
 }
 
@@ -209,17 +241,28 @@ pub struct PostTransfer {
 #[serde(deny_unknown_fields)]
 pub struct PostEntry {
     /// Its postings, zero in sum per currency.
-    #[schemars(with = "Vec<crate::money::Posting>")]
+    #[serde(deserialize_with = "bounded::postings")]
+    #[schemars(with = "Vec<crate::money::Posting>", length(max = 1000))]
     pub postings: Postings,
     /// The date it counts for; the date of recording if absent.
     pub effective_on: Option<CivilDate>,
     /// A free text. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
     pub reference: Box<str>,
+}
+
+/// A command that no journal could hold: a text or a list that is longer than what is ever read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is longer than a command may carry")]
+pub struct OutOfBounds {
+    /// The field, as in JSON.
+    pub field: &'static str,
 }
 
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "type", content = "data")]
+#[serde(rename_all = "snake_case", tag = "type", content = "data", deny_unknown_fields)]
 pub enum CommandBody {
     /// Open an account.
     OpenAccount(OpenAccount),
@@ -251,6 +294,24 @@ impl CommandBody {
             Self::Withdraw(_) => "withdraw",
             Self::PostTransfer(_) => "post_transfer",
             Self::PostEntry(_) => "post_entry",
+        }
+    }
+
+    /// Whether the journal can hold the command, should it be refused and quoted. What fails here is no rejection: it is to
+    /// be turned away before the engine decides, like a body that is too large.
+    pub fn check_bounds(&self) -> Result<(), OutOfBounds> {
+        let text = |field, text: &str| {
+            if text.len() <= TEXT_MAX_BYTES { Ok(()) } else { Err(OutOfBounds { field }) }
+        };
+        match self {
+            Self::OpenAccount(open) => text("code", &open.code).and_then(|()| text("owner", &open.owner)),
+            Self::FreezeAccount(act) | Self::UnfreezeAccount(act) | Self::CloseAccount(act) => {
+                text("reason", &act.reason)
+            }
+            Self::TopUp(cash) | Self::Withdraw(cash) => text("reference", &cash.reference),
+            Self::PostTransfer(transfer) => text("reference", &transfer.reference),
+            Self::PostEntry(entry) if entry.postings.len() > POSTINGS_MAX => Err(OutOfBounds { field: "postings" }),
+            Self::PostEntry(entry) => text("reference", &entry.reference),
         }
     }
 

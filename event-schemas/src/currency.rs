@@ -69,3 +69,50 @@ impl fmt::Debug for Currency {
         write!(f, "{}/{}", self.code(), self.exponent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// List one of ISO 4217 as published on 2024-06-25, by number of decimals, without ANG, which gave way to XCG in 2025.
+    const NONE: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
+    const TWO: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD \
+        CAD CDF CHE CHF CHW CNY COP COU CRC CUC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ \
+        GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP \
+        MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG \
+        SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD \
+        YER ZAR ZMW ZWG";
+    const THREE: &str = "BHD IQD JOD KWD LYD OMR TND";
+    const FOUR: &str = "CLF UYW";
+    const WITHOUT_MINOR_UNIT: &str = "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX";
+
+    #[test]
+    fn exponents_are_those_of_the_standard() {
+        let mut listed = 0;
+        for (codes, exponent) in [(NONE, 0), (TWO, 2), (THREE, 3), (FOUR, 4)] {
+            for code in codes.split_whitespace() {
+                assert_eq!(code.parse().map(Currency::exponent), Ok(exponent), "{code}");
+                listed += 1;
+            }
+        }
+        assert_eq!(listed, 165);
+    }
+
+    #[test]
+    fn what_has_no_minor_unit_or_is_no_code_is_refused() {
+        for text in WITHOUT_MINOR_UNIT
+            .split_whitespace()
+            .chain(["ANG", "", "EU", "EURO", "eur", "Eur", "E R", "ABC", "ÄÖ", "978"])
+        {
+            assert_eq!(text.parse::<Currency>(), Err(UnknownCurrency(text.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn recorded_parts_are_bounded() {
+        assert!(Currency::from_parts(*b"QQQ", 4).is_some());
+        assert!(Currency::from_parts(*b"QQQ", 5).is_none());
+        assert!(Currency::from_parts(*b"qqq", 2).is_none());
+        assert!(Currency::from_parts([0xff; 3], 2).is_none());
+    }
+}

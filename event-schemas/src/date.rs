@@ -72,7 +72,8 @@ impl FromStr for CivilDate {
     /// Reads `YYYY-MM-DD` and nothing else.
     fn from_str(text: &str) -> Result<Self, DateError> {
         let error = || DateError { text: text.chars().take(40).collect(), what: "a date (YYYY-MM-DD)" };
-        if text.len() != 10 || text.as_bytes().get(4) != Some(&b'-') {
+        let formed = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        if text.len() != 10 || !text.bytes().enumerate().all(formed) {
             return Err(error());
         }
         text.parse::<Date>().ok().and_then(Self::from_jiff).ok_or_else(error)
@@ -84,8 +85,15 @@ impl FromStr for CivilDate {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The latest time there is: the end of the year 9999, so that every timestamp has a text.
-    pub const MAX: Self = Self(253_402_300_799_999_999 - 86_400_000_000);
+    /// 0001-01-01T00:00:00Z.
+    pub const MIN: Self = Self(-62_135_596_800_000_000);
+    /// 9999-12-30T22:00:00Z, the latest time that has a text in every offset.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
+
+    /// The moment so many microseconds from 1970-01-01T00:00:00Z; `None` outside [`Timestamp::MIN`] to [`Timestamp::MAX`].
+    pub fn from_micros(micros: i64) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&Self(micros)).then_some(Self(micros))
+    }
 
     /// The date of this moment in UTC.
     pub fn date_utc(self) -> CivilDate {
@@ -115,8 +123,9 @@ impl FromStr for Timestamp {
     /// Reads RFC 3339, such as `2026-11-21T09:30:00Z`; anything finer than a microsecond is cut.
     fn from_str(text: &str) -> Result<Self, DateError> {
         text.parse::<jiff::Timestamp>()
-            .map(|time| Self(time.as_microsecond()))
-            .map_err(|_| DateError { text: text.chars().take(40).collect(), what: "a time (RFC 3339)" })
+            .ok()
+            .and_then(|time| Self::from_micros(time.as_microsecond()))
+            .ok_or_else(|| DateError { text: text.chars().take(40).collect(), what: "a time (RFC 3339)" })
     }
 }
 
@@ -147,3 +156,87 @@ macro_rules! text_serde {
 
 text_serde!(CivilDate, "date");
 text_serde!(Timestamp, "date-time");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn dates_are_read_in_one_form() {
+        for (text, days) in [
+            ("1970-01-01", Some(0)),
+            ("1969-12-31", Some(-1)),
+            ("2000-02-29", Some(11_016)),
+            ("1993-01-05", Some(8_405)),
+            ("0001-01-01", Some(CivilDate::MIN.days())),
+            ("9999-12-31", Some(CivilDate::MAX.days())),
+            ("1900-01-01", Some(crate::bounds::EFFECTIVE_EARLIEST_DAYS)),
+            ("1900-02-29", None),
+            ("2001-02-29", None),
+            ("2024-13-01", None),
+            ("2024-00-10", None),
+            ("2024-04-31", None),
+            ("0000-01-01", None),
+            ("10000-01-01", None),
+            ("-001-01-01", None),
+            ("2024-1-1", None),
+            ("2024-1-001", None),
+            ("2024-01-1 ", None),
+            ("20240101", None),
+            ("2024/01/01", None),
+            ("2024-W01-1", None),
+            ("2024-001", None),
+            ("2024-01-01T00:00:00", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<CivilDate>().ok().map(CivilDate::days), days, "{text:?}");
+        }
+        assert_eq!(CivilDate::from_days(CivilDate::MIN.days() - 1), None);
+        assert_eq!(CivilDate::from_days(CivilDate::MAX.days() + 1), None);
+        assert_eq!(CivilDate::from_ymd(1993, 1, 5), "1993-01-05".parse().ok());
+    }
+
+    #[test]
+    fn times_are_read_and_shown_in_utc() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1970-01-01T00:00:00.000001Z", Some(1)),
+            ("1970-01-01T00:00:00.0000019Z", Some(1)),
+            ("1970-01-01T01:00:00+01:00", Some(0)),
+            ("1969-12-31T23:59:59.999999Z", Some(-1)),
+            ("2026-11-21T09:30:00Z", Some(1_795_253_400_000_000)),
+            ("0001-01-01T00:00:00Z", Some(Timestamp::MIN.0)),
+            ("9999-12-30T22:00:00Z", Some(Timestamp::MAX.0)),
+            ("0000-12-31T23:59:59Z", None),
+            ("9999-12-31T23:00:00Z", None),
+            ("2026-02-30T00:00:00Z", None),
+            ("2026-11-21T09:30:00", None),
+            ("2026-11-21", None),
+            ("now", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().ok().map(|time| time.0), micros, "{text:?}");
+        }
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00.000000Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00.000000Z");
+        assert_eq!(Timestamp::from_micros(Timestamp::MAX.0 + 1), None);
+        assert_eq!(Timestamp::from_micros(Timestamp::MIN.0 - 1), None);
+    }
+
+    #[test]
+    fn a_moment_lies_on_its_day() {
+        for (micros, day) in [
+            (0, "1970-01-01"),
+            (MICROS_PER_DAY - 1, "1970-01-01"),
+            (MICROS_PER_DAY, "1970-01-02"),
+            (-1, "1969-12-31"),
+            (Timestamp::MIN.0, "0001-01-01"),
+            (Timestamp::MAX.0, "9999-12-30"),
+        ] {
+            assert_eq!(Timestamp(micros).date_utc().to_string(), day);
+        }
+    }
+}

@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::ids::{BookId, CommandId, Epoch, PrincipalId, Sequence};
 use crate::money::Postings;
 use crate::rejection::Rejection;
+use crate::upcast;
 
 /// Why an event stands in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,9 +113,12 @@ pub struct EntryPosted {
     /// Whether the command named that date; otherwise it is the date of recording.
     pub effective_on_named: bool,
     /// The command's free text.
+    #[serde(deserialize_with = "crate::command::bounded::text")]
+    #[schemars(length(max = 256))]
     pub reference: Box<str>,
     /// Its postings, zero in sum per currency.
-    #[schemars(with = "Vec<crate::money::Posting>")]
+    #[serde(deserialize_with = "crate::command::bounded::postings")]
+    #[schemars(with = "Vec<crate::money::Posting>", length(max = 1000))]
     pub postings: Postings,
 }
 
@@ -157,8 +161,12 @@ pub struct ClockAccepted {
     /// The wall clock's time that was accepted.
     pub accepted: Timestamp,
     /// Who said so.
+    #[serde(deserialize_with = "crate::command::bounded::text")]
+    #[schemars(length(max = 256))]
     pub actor: Box<str>,
     /// Why.
+    #[serde(deserialize_with = "crate::command::bounded::text")]
+    #[schemars(length(max = 256))]
     pub reason: Box<str>,
 }
 
@@ -211,6 +219,19 @@ impl EventBody {
         }
     }
 
+    /// The names of all types, in the order of their numbers.
+    pub const TYPE_NAMES: [&'static str; 9] = [
+        "ledger.book.opened.v1",
+        "ledger.account.opened.v1",
+        "ledger.account.frozen.v1",
+        "ledger.account.unfrozen.v1",
+        "ledger.account.closed.v1",
+        "ledger.entry.posted.v1",
+        "ledger.command.rejected.v1",
+        "ledger.state.digest.v1",
+        "ledger.clock.accepted.v1",
+    ];
+
     /// The type's name with its version, as in JSON and in CloudEvents.
     pub const fn type_name(&self) -> &'static str {
         match self {
@@ -258,11 +279,8 @@ impl EventBody {
         }
     }
 
-    fn decode(type_number: u8, version: u8, reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let unknown = |tag: u8, what| CodecError::UnknownTag { what, tag: tag.into() };
-        if version != 1 {
-            return Err(unknown(version, "event version"));
-        }
+    /// Reads version 1 of a type. Frozen: a version 2 gets a function of its own, and [`crate::upcast`] calls it.
+    pub(crate) fn decode_v1(type_number: u8, reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(match type_number {
             1 => Self::BookOpened(BookOpened {
                 book: BookId::new(reader.number("book")?).ok_or(CodecError::NotCanonical("book"))?,
@@ -289,12 +307,12 @@ impl EventBody {
                 accounts: reader.number("accounts")?,
             }),
             9 => Self::ClockAccepted(ClockAccepted {
-                previous: Timestamp(i64::from_be_bytes(reader.array("time")?)),
-                accepted: Timestamp(i64::from_be_bytes(reader.array("time")?)),
+                previous: reader.time()?,
+                accepted: reader.time()?,
                 actor: reader.text("actor")?,
                 reason: reader.text("reason")?,
             }),
-            other => return Err(unknown(other, "event type")),
+            other => return Err(CodecError::UnknownTag { what: "event type", tag: other.into() }),
         })
     }
 }
@@ -317,9 +335,9 @@ impl Event {
 
     /// Appends the canonical form, length included.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        // The length comes first and nearly always fits two bytes; they are kept free and moved when it does not.
+        // The length comes first and nearly always fits one byte; what follows is moved when it does not.
         let start = out.len();
-        out.extend_from_slice(&[0, 0]);
+        out.push(0);
         let (type_number, version) = self.body.tag();
         out.push(type_number);
         out.push(version);
@@ -352,29 +370,24 @@ impl Event {
             }
             tag => return Err(CodecError::UnknownTag { what: "cause", tag: tag.into() }),
         };
-        let body = EventBody::decode(type_number, version, &mut inner)?;
+        let body = upcast::read_body(type_number, version, &mut inner)?;
         inner.finish()?;
         Ok(Self { cause, body })
     }
 }
 
-/// Writes the length of everything after the two bytes kept free at `start`.
+/// Writes the length of everything after the byte kept free at `start`, making room if it needs more than one.
 fn put_length(out: &mut Vec<u8>, start: usize) {
-    let length = out.len() - start - 2;
+    let length = out.len() - start - 1;
     assert!(length <= EVENT_MAX_BYTES, "an event of {length} bytes: commands are bounded before they are decided");
-    let mut prefix = Vec::new();
-    let prefix = if (0x80..0x4000).contains(&length) {
-        #[allow(clippy::cast_possible_truncation)]
-        let two = [(length & 0x7f) as u8 | 0x80, (length >> 7) as u8];
-        if let Some(slot) = out.get_mut(start..start + 2) {
-            slot.copy_from_slice(&two);
+    match (u8::try_from(length), out.get_mut(start)) {
+        (Ok(short @ 0..0x80), Some(slot)) => *slot = short,
+        _ => {
+            let mut prefix = Vec::with_capacity(3);
+            put_varint(&mut prefix, length as u128);
+            out.splice(start..=start, prefix);
         }
-        return;
-    } else {
-        put_varint(&mut prefix, length as u128);
-        prefix
-    };
-    out.splice(start..start + 2, prefix);
+    }
 }
 
 /// An event with its place: how it is shown, filtered and exported.

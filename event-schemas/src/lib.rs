@@ -5,7 +5,7 @@
 //! tell what happened, not whether it may.
 //!
 //! *Architecture Invariant*: a released event version never changes. A new need is a new version beside the old one,
-//! and [`upcast`] lifts what is old when it is read.
+//! and the module `upcast` lifts what is old when it is read.
 
 pub mod block;
 pub mod bounds;
@@ -18,7 +18,10 @@ pub mod event;
 pub mod ids;
 pub mod money;
 pub mod rejection;
-pub mod upcast;
+pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod upcast;
 
 pub use block::{Block, BlockBuilder, BlockError, BlockHash, BlockHeader};
 pub use codec::CodecError;

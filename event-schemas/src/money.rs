@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,10 +12,10 @@ use crate::bounds::AMOUNT_MAX_MINOR;
 use crate::currency::{Currency, UnknownCurrency};
 use crate::ids::AccountId;
 
-/// An amount of one currency, in minor units. `rust_decimal` stops at this border; inside, amounts are integers.
+/// An amount of one currency, in minor units: an integer, never a float and never a decimal type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Money {
-    /// Minor units: cents for EUR, yen for JPY. At most 10^24 either way.
+    /// Minor units: cents for EUR, yen for JPY. At most 10^24 either way where it moves; a refusal may quote any.
     pub amount_minor: i128,
     /// The currency, with its frozen exponent.
     pub currency: Currency,
@@ -53,42 +52,60 @@ impl Money {
         Self { amount_minor, currency }
     }
 
-    /// Reads a decimal text such as `12.34`. Fewer decimals than the currency has are fine, more are refused: nothing is
-    /// rounded in silence.
+    /// Reads a decimal text such as `12.34`: an optional minus, digits, and perhaps a point with more digits. Fewer decimals
+    /// than the currency has are fine, more are refused unless they are zeros: nothing is rounded in silence.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         let shown = || text.chars().take(64).collect::<String>();
-        let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-')
-            && text.bytes().any(|b| b.is_ascii_digit())
-            && !text.ends_with('.')
-            && !text.trim_start_matches('-').starts_with('.');
-        if !plain {
-            return Err(MoneyError::NotANumber(shown()));
+        let (negative, whole, decimals) = split_decimal(text).ok_or_else(|| MoneyError::NotANumber(shown()))?;
+        let exponent = currency.exponent();
+        let significant = decimals.trim_end_matches('0');
+        if significant.len() > usize::from(exponent) {
+            return Err(MoneyError::TooPrecise { text: shown(), currency, exponent });
         }
-        let decimals = text.split_once('.').map_or("", |(_, decimals)| decimals);
-        let significant = decimals.trim_end_matches('0').len();
-        if significant > usize::from(currency.exponent()) {
-            return Err(MoneyError::TooPrecise { text: shown(), currency, exponent: currency.exponent() });
-        }
-        let whole = text.trim_start_matches('-').split('.').next().unwrap_or("").trim_start_matches('0');
-        if whole.len() > 25 {
-            return Err(MoneyError::TooLarge);
-        }
-        let kept = text.len() - (decimals.len() - significant);
-        let decimal = Decimal::from_str_exact(text.get(..kept).unwrap_or(text).trim_end_matches('.'))
-            .map_err(|_| MoneyError::NotANumber(shown()))?;
-        let scale_up = u32::from(currency.exponent()).checked_sub(decimal.scale()).ok_or(MoneyError::TooLarge)?;
-        let mantissa = decimal.mantissa();
-        let amount_minor = mantissa.checked_mul(10_i128.pow(scale_up)).ok_or(MoneyError::TooLarge)?;
-        if amount_minor.abs() > AMOUNT_MAX_MINOR {
-            return Err(MoneyError::TooLarge);
-        }
+        let zeros = std::iter::repeat_n(b'0', usize::from(exponent) - significant.len());
+        let amount_minor = minor_units(negative, whole.bytes().chain(significant.bytes()).chain(zeros))
+            .filter(|minor| minor.unsigned_abs() <= AMOUNT_MAX_MINOR.unsigned_abs())
+            .ok_or(MoneyError::TooLarge)?;
         Ok(Self { amount_minor, currency })
+    }
+
+    /// Reads exactly what [`Money::amount`] shows, of any size that was ever recorded: a refusal quotes amounts that no
+    /// entry may have.
+    fn from_recorded(text: &str, code: &str) -> Option<Self> {
+        let (negative, whole, decimals) = split_decimal(text)?;
+        let currency = Currency::from_parts(code.as_bytes().try_into().ok()?, u8::try_from(decimals.len()).ok()?)?;
+        let amount_minor = minor_units(negative, whole.bytes().chain(decimals.bytes()))?;
+        let money = Self { amount_minor, currency };
+        (money.amount().to_string() == text).then_some(money)
     }
 
     /// The amount without its currency: `12.34`.
     pub fn amount(self) -> impl fmt::Display {
         Amount { amount_minor: self.amount_minor, exponent: self.currency.exponent() }
     }
+}
+
+/// Takes a decimal apart: whether it is negative, its digits before the point and those behind it.
+fn split_decimal(text: &str) -> Option<(bool, &str, &str)> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, decimals) = match unsigned.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (unsigned, ""),
+    };
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    (!whole.is_empty() && digits(whole) && digits(decimals)).then_some((unsigned.len() < text.len(), whole, decimals))
+}
+
+/// The number that these digits spell; `None` if it does not fit.
+fn minor_units(negative: bool, digits: impl Iterator<Item = u8>) -> Option<i128> {
+    let mut minor = 0_i128;
+    for digit in digits {
+        let digit = i128::from(digit - b'0');
+        minor = minor.checked_mul(10)?;
+        minor = if negative { minor.checked_sub(digit)? } else { minor.checked_add(digit)? };
+    }
+    Some(minor)
 }
 
 /// Minor units shown as a decimal.
@@ -127,7 +144,7 @@ impl fmt::Debug for Money {
 #[schemars(rename = "Money")]
 struct MoneyJson<'a> {
     /// A decimal with exactly the currency's decimals.
-    #[schemars(regex(pattern = r"^-?\d{1,25}(\.\d{1,4})?$"))]
+    #[schemars(regex(pattern = r"^-?(0|[1-9][0-9]{0,38})(\.[0-9]{1,4})?$"))]
     amount: Cow<'a, str>,
     /// ISO 4217.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
@@ -144,13 +161,8 @@ impl Serialize for Money {
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = MoneyJson::deserialize(deserializer)?;
-        let decimals = json.amount.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-        let code: [u8; 3] = json.currency.as_bytes().try_into().map_err(D::Error::custom)?;
-        let currency = u8::try_from(decimals)
-            .ok()
-            .and_then(|exponent| Currency::from_parts(code, exponent))
-            .ok_or_else(|| D::Error::custom("not an amount of a currency"))?;
-        Self::parse(&json.amount, currency).map_err(D::Error::custom)
+        Self::from_recorded(&json.amount, &json.currency)
+            .ok_or_else(|| D::Error::custom("not an amount with exactly the decimals of a currency"))
     }
 }
 
@@ -246,3 +258,146 @@ impl Posting {
 
 /// The postings of an entry: nearly always two to four, kept inline.
 pub type Postings = SmallVec<[Posting; 4]>;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    enum Reading {
+        Minor(i128),
+        NotANumber,
+        TooPrecise,
+        TooLarge,
+    }
+    use Reading::{Minor, NotANumber, TooLarge, TooPrecise};
+
+    fn read(text: &str, currency: &str) -> Reading {
+        match Money::parse(text, currency.parse().unwrap()) {
+            Ok(money) => Minor(money.amount_minor),
+            Err(MoneyError::NotANumber(_)) => NotANumber,
+            Err(MoneyError::TooPrecise { .. }) => TooPrecise,
+            Err(MoneyError::TooLarge) => TooLarge,
+            Err(other @ MoneyError::Currency(_)) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        let bound_eur = format!("1{}.00", "0".repeat(22));
+        let above_eur = format!("1{}.01", "0".repeat(22));
+        let bound_clf = format!("1{}", "0".repeat(20));
+        let nines_clf = format!("{}.9999", "9".repeat(25));
+        let ten_to_60 = format!("1{}", "0".repeat(60));
+        let zeros = format!("{}12.5{}", "0".repeat(300), "0".repeat(300));
+        let many_decimals = format!("0.{}1", "0".repeat(300));
+        let below = format!("-{bound_eur}");
+        let far_below = format!("-{above_eur}");
+        let table: &[(&str, &str, Reading)] = &[
+            // Two decimals.
+            ("12.34", "EUR", Minor(1_234)),
+            ("12.3", "EUR", Minor(1_230)),
+            ("12", "EUR", Minor(1_200)),
+            ("0.01", "EUR", Minor(1)),
+            ("-0.01", "EUR", Minor(-1)),
+            ("-12.34", "EUR", Minor(-1_234)),
+            ("0", "EUR", Minor(0)),
+            ("-0", "EUR", Minor(0)),
+            ("-0.00", "EUR", Minor(0)),
+            ("007.50", "EUR", Minor(750)),
+            ("12.340", "EUR", Minor(1_234)),
+            ("12.3400000", "EUR", Minor(1_234)),
+            ("12.345", "EUR", TooPrecise),
+            ("0.001", "EUR", TooPrecise),
+            // None, three, four.
+            ("500", "JPY", Minor(500)),
+            ("500.00", "JPY", Minor(500)),
+            ("500.5", "JPY", TooPrecise),
+            ("1.234", "BHD", Minor(1_234)),
+            ("1.2", "BHD", Minor(1_200)),
+            ("1.2345", "BHD", TooPrecise),
+            ("1.2345", "CLF", Minor(12_345)),
+            ("1.23456", "CLF", TooPrecise),
+            // The bound of 10^24 minor units.
+            (&bound_eur, "EUR", Minor(AMOUNT_MAX_MINOR)),
+            (&above_eur, "EUR", TooLarge),
+            (&below, "EUR", Minor(-AMOUNT_MAX_MINOR)),
+            (&far_below, "EUR", TooLarge),
+            (&bound_clf, "CLF", Minor(AMOUNT_MAX_MINOR)),
+            (&nines_clf, "CLF", TooLarge),
+            (&ten_to_60, "JPY", TooLarge),
+            (&zeros, "EUR", Minor(1_250)),
+            (&many_decimals, "EUR", TooPrecise),
+            // Other ways to write numbers, and no numbers.
+            (".5", "EUR", NotANumber),
+            ("-.5", "EUR", NotANumber),
+            ("5.", "EUR", NotANumber),
+            ("+5", "EUR", NotANumber),
+            ("--5", "EUR", NotANumber),
+            ("5-", "EUR", NotANumber),
+            ("1-2", "EUR", NotANumber),
+            ("1.2.3", "EUR", NotANumber),
+            ("1.-2", "EUR", NotANumber),
+            ("1e3", "EUR", NotANumber),
+            ("1E3", "EUR", NotANumber),
+            ("0x10", "EUR", NotANumber),
+            ("1,50", "EUR", NotANumber),
+            ("1_000", "EUR", NotANumber),
+            ("1 000", "EUR", NotANumber),
+            (" 5", "EUR", NotANumber),
+            ("5 ", "EUR", NotANumber),
+            ("5\n", "EUR", NotANumber),
+            ("", "EUR", NotANumber),
+            ("-", "EUR", NotANumber),
+            (".", "EUR", NotANumber),
+            ("NaN", "EUR", NotANumber),
+            ("inf", "EUR", NotANumber),
+            ("\u{0665}", "EUR", NotANumber),
+            ("\u{2212}5", "EUR", NotANumber),
+        ];
+        for (text, currency, expected) in table {
+            assert_eq!(read(text, currency), *expected, "{text:?} {currency}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_shown_with_all_their_decimals() {
+        for (minor, currency, shown) in [
+            (1_234, "EUR", "12.34"),
+            (-5, "EUR", "-0.05"),
+            (0, "EUR", "0.00"),
+            (-500, "JPY", "-500"),
+            (1, "BHD", "0.001"),
+            (-12_345, "CLF", "-1.2345"),
+            (i128::MIN, "JPY", "-170141183460469231731687303715884105728"),
+        ] {
+            assert_eq!(Money::new(minor, currency.parse().unwrap()).amount().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn recorded_money_has_one_form_in_json() {
+        let read = |amount: &str, currency: &str| {
+            serde_json::from_value::<Money>(serde_json::json!({ "amount": amount, "currency": currency })).ok()
+        };
+        let of = |code: [u8; 3], exponent, minor| Money::new(minor, Currency::from_parts(code, exponent).unwrap());
+        assert_eq!(read("12.34", "EUR"), Some(of(*b"EUR", 2, 1_234)));
+        assert_eq!(read("12", "JPY"), Some(of(*b"JPY", 0, 12)));
+        // The exponent is the recorded one, whatever ISO says.
+        assert_eq!(read("1.2345", "EUR"), Some(of(*b"EUR", 4, 12_345)));
+        assert_eq!(read("-170141183460469231731687303715884105728", "JPY"), Some(of(*b"JPY", 0, i128::MIN)));
+        let refused =
+            ["-0.00", "01.00", "1.", ".50", "1.23456", "+1.00", "1e3", "170141183460469231731687303715884105728"];
+        for amount in refused {
+            assert_eq!(read(amount, "EUR"), None, "{amount}");
+        }
+        for code in ["eur", "EU", "EURO", "E1R", ""] {
+            assert_eq!(read("1.00", code), None, "{code}");
+        }
+        let json = serde_json::json!({ "amount": "1.00", "currency": "EUR", "more": 1 });
+        assert!(serde_json::from_value::<Money>(json).is_err());
+        assert!(serde_json::from_value::<Money>(serde_json::json!({ "amount": 1.0, "currency": "EUR" })).is_err());
+    }
+}

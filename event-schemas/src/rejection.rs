@@ -75,11 +75,11 @@ pub enum Rejection {
         currency: Currency,
         /// The sum of its debits, in minor units.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         debits_minor: i128,
         /// The sum of its credits.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         credits_minor: i128,
     },
     /// The balance of an account to be closed is not zero.
@@ -88,7 +88,7 @@ pub enum Rejection {
         account: AccountId,
         /// Its balance, on its normal side, in minor units.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         balance_minor: i128,
     },
     /// The account has less than is asked for.
@@ -97,11 +97,11 @@ pub enum Rejection {
         account: AccountId,
         /// What may be taken from it at most, overdraft included, in minor units.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         available_minor: i128,
         /// What was asked for.
         #[serde(with = "minor_text")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         required_minor: i128,
     },
     /// A total of the account would pass 10^36 minor units.

@@ -1,0 +1,329 @@
+//! Strategies for property tests: every type, with its bounds and its odd corners, not only what a sensible book holds.
+
+use proptest::array::uniform32;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::block::{Block, BlockBuilder, BlockHash, BlockPlace};
+use crate::bounds::{AMOUNT_MAX_MINOR, POSTINGS_MAX, TEXT_MAX_BYTES};
+use crate::command::{
+    AccountAct, AccountKind, BalancePolicy, CashMove, Command, CommandBody, OpenAccount, PostEntry, PostTransfer,
+};
+use crate::currency::Currency;
+use crate::date::{CivilDate, Timestamp};
+use crate::digest::Digest;
+use crate::event::{
+    BookOpened, Cause, ClockAccepted, CommandRejected, EntryKind, EntryPosted, Event, EventBody, RecordedEvent,
+    StateDigest,
+};
+use crate::ids::{AccountId, BookId, CommandId, Epoch, PrincipalId, Sequence};
+use crate::money::{Money, Posting, Postings, Side};
+use crate::rejection::Rejection;
+
+/// A book.
+pub fn book_id() -> impl Strategy<Value = BookId> {
+    (1..=u32::MAX).prop_map(|number| BookId::new(number).unwrap_or(BookId::FIRST))
+}
+
+/// An account id: often one of a few, so that ids meet.
+pub fn account_id() -> impl Strategy<Value = AccountId> {
+    prop_oneof![(0..8_u128).prop_map(AccountId), any::<u128>().prop_map(AccountId)]
+}
+
+/// A principal.
+pub fn principal_id() -> impl Strategy<Value = PrincipalId> {
+    any::<u128>().prop_map(PrincipalId)
+}
+
+/// A currency: real ones of every exponent, and codes that no list has.
+pub fn currency() -> impl Strategy<Value = Currency> {
+    let listed = prop::sample::select(vec!["EUR", "CZK", "USD", "JPY", "BHD", "CLF"])
+        .prop_filter_map("listed", |code| code.parse::<Currency>().ok());
+    let any_code = (uniform_code(), 0..=Currency::EXPONENT_MAX)
+        .prop_filter_map("valid", |(code, exponent)| Currency::from_parts(code, exponent));
+    prop_oneof![3 => listed, 1 => any_code]
+}
+
+fn uniform_code() -> impl Strategy<Value = [u8; 3]> {
+    prop::array::uniform3(b'A'..=b'Z')
+}
+
+/// Minor units of any size and sign, the bounds among them.
+pub fn minor() -> impl Strategy<Value = i128> {
+    prop_oneof![
+        4 => 1..1_000_000_i128,
+        1 => -1_000..=0_i128,
+        1 => prop::sample::select(vec![
+            AMOUNT_MAX_MINOR, AMOUNT_MAX_MINOR + 1, -AMOUNT_MAX_MINOR, i128::MAX, i128::MIN, 0, -1, 63, 64, -64, -65,
+        ]),
+        1 => any::<i128>(),
+    ]
+}
+
+/// Money of any size and sign.
+pub fn money() -> BoxedStrategy<Money> {
+    (minor(), currency()).prop_map(|(amount_minor, currency)| Money { amount_minor, currency }).boxed()
+}
+
+/// A posting.
+pub fn posting() -> impl Strategy<Value = Posting> {
+    let side = prop_oneof![Just(Side::Debit), Just(Side::Credit)];
+    (account_id(), side, money()).prop_map(|(account, side, money)| Posting { account, side, money })
+}
+
+/// Postings, balanced or not: mostly few, at times as many as there may be.
+pub fn postings() -> impl Strategy<Value = Postings> {
+    prop_oneof![
+        20 => vec(posting(), 0..6).prop_map(Postings::from_vec),
+        1 => (posting(), posting()).prop_map(|(even, odd)| (0..POSTINGS_MAX).map(|at| if at % 2 == 0 { even } else { odd }).collect()),
+    ]
+}
+
+/// A text within its bound, of any characters, at times of the greatest length.
+pub fn text() -> BoxedStrategy<Box<str>> {
+    prop_oneof![
+        4 => "[a-z0-9:._-]{0,24}",
+        2 => any::<String>().prop_map(|mut text| {
+            while text.len() > TEXT_MAX_BYTES {
+                text.pop();
+            }
+            text
+        }),
+        1 => Just("x".repeat(TEXT_MAX_BYTES)),
+    ]
+    .prop_map(String::into_boxed_str)
+    .boxed()
+}
+
+/// A date between the years 1 and 9999.
+pub fn civil_date() -> impl Strategy<Value = CivilDate> {
+    prop_oneof![
+        Just(CivilDate::MIN),
+        Just(CivilDate::MAX),
+        (CivilDate::MIN.days()..=CivilDate::MAX.days()).prop_filter_map("in range", CivilDate::from_days)
+    ]
+}
+
+/// A point in time.
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![Just(Timestamp::MIN), Just(Timestamp::MAX), (Timestamp::MIN.0..=Timestamp::MAX.0).prop_map(Timestamp)]
+}
+
+/// A digest.
+pub fn digest() -> impl Strategy<Value = Digest> {
+    uniform32(any::<u8>()).prop_map(Digest)
+}
+
+/// A balance policy, sensible or not.
+pub fn policy() -> impl Strategy<Value = BalancePolicy> {
+    prop_oneof![
+        Just(BalancePolicy::Unlimited),
+        Just(BalancePolicy::NO_OVERDRAFT),
+        minor().prop_map(|overdraft_minor| BalancePolicy::Limited { overdraft_minor })
+    ]
+}
+
+/// An account's kind.
+pub fn account_kind() -> impl Strategy<Value = AccountKind> {
+    (1..=5_u8).prop_filter_map("a kind", AccountKind::from_number)
+}
+
+/// The opening of an account.
+pub fn open_account() -> impl Strategy<Value = OpenAccount> {
+    (account_id(), text(), account_kind(), currency(), text(), policy()).prop_map(
+        |(account, code, kind, currency, owner, policy)| OpenAccount { account, code, kind, currency, owner, policy },
+    )
+}
+
+/// An act upon an account.
+pub fn account_act() -> impl Strategy<Value = AccountAct> {
+    (account_id(), text()).prop_map(|(account, reason)| AccountAct { account, reason })
+}
+
+fn cash_move() -> impl Strategy<Value = CashMove> {
+    (account_id(), money(), minor(), prop::option::of(civil_date()), text()).prop_map(
+        |(account, amount, fee_minor, effective_on, reference)| CashMove {
+            account,
+            amount,
+            fee_minor,
+            effective_on,
+            reference,
+        },
+    )
+}
+
+fn transfer() -> impl Strategy<Value = PostTransfer> {
+    (account_id(), cash_move()).prop_map(|(to, cash)| PostTransfer {
+        from: cash.account,
+        to,
+        amount: cash.amount,
+        fee_minor: cash.fee_minor,
+        effective_on: cash.effective_on,
+        reference: cash.reference,
+    })
+}
+
+fn post_entry() -> impl Strategy<Value = PostEntry> {
+    (postings(), prop::option::of(civil_date()), text()).prop_map(|(postings, effective_on, reference)| PostEntry {
+        postings,
+        effective_on,
+        reference,
+    })
+}
+
+/// What a command asks, sensible or not.
+pub fn command_body() -> impl Strategy<Value = CommandBody> {
+    // Boxed, as unions of wide strategies by value need more stack than a test's thread has.
+    prop_oneof![
+        open_account().prop_map(CommandBody::OpenAccount).boxed(),
+        account_act().prop_map(CommandBody::FreezeAccount).boxed(),
+        account_act().prop_map(CommandBody::UnfreezeAccount).boxed(),
+        account_act().prop_map(CommandBody::CloseAccount).boxed(),
+        cash_move().prop_map(CommandBody::TopUp).boxed(),
+        cash_move().prop_map(CommandBody::Withdraw).boxed(),
+        transfer().prop_map(CommandBody::PostTransfer).boxed(),
+        post_entry().prop_map(CommandBody::PostEntry).boxed(),
+    ]
+}
+
+/// A command.
+pub fn command() -> impl Strategy<Value = Command> {
+    (any::<u128>(), principal_id(), command_body()).prop_map(|(id, actor, body)| Command {
+        id: CommandId(id),
+        actor,
+        body,
+    })
+}
+
+/// A rejection, every one of them.
+pub fn rejection() -> impl Strategy<Value = Rejection> {
+    let plain = (any::<u32>(), civil_date(), civil_date()).prop_flat_map(|(count, earliest, latest)| {
+        prop::sample::select(vec![
+            Rejection::PostingsOutOfBounds { count },
+            Rejection::AmountNotPositive,
+            Rejection::AmountTooLarge,
+            Rejection::EffectiveDateOutOfRange { earliest, latest },
+            Rejection::AccountCodeInvalid,
+        ])
+    });
+    let of_account = (account_id(), currency(), minor(), minor()).prop_flat_map(|(account, currency, one, other)| {
+        prop::sample::select(vec![
+            Rejection::AccountExists { account },
+            Rejection::SameAccount { account },
+            Rejection::AccountNotFound { account },
+            Rejection::AccountClosed { account },
+            Rejection::AccountFrozen { account },
+            Rejection::AccountNotFrozen { account },
+            Rejection::CurrencyMismatch { account, account_currency: currency },
+            Rejection::EntryUnbalanced { currency, debits_minor: one, credits_minor: other },
+            Rejection::AccountNotEmpty { account, balance_minor: one },
+            Rejection::InsufficientFunds { account, available_minor: one, required_minor: other },
+            Rejection::BalanceOverflow { account },
+        ])
+    });
+    prop_oneof![1 => plain, 2 => of_account]
+}
+
+/// A cause.
+pub fn cause() -> impl Strategy<Value = Cause> {
+    (0..3_u8, any::<u128>(), principal_id()).prop_map(|(which, command, actor)| {
+        let command = CommandId(command);
+        match which {
+            0 => Cause::Engine,
+            1 => Cause::Consequence { command, actor },
+            _ => Cause::Verdict { command, actor },
+        }
+    })
+}
+
+fn entry_posted() -> impl Strategy<Value = EntryPosted> {
+    let kind =
+        prop::sample::select(vec![EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General]);
+    (kind, civil_date(), any::<bool>(), text(), postings()).prop_map(
+        |(kind, effective_on, effective_on_named, reference, postings)| EntryPosted {
+            kind,
+            effective_on,
+            effective_on_named,
+            reference,
+            postings,
+        },
+    )
+}
+
+/// The body of an event, every type of them.
+pub fn event_body() -> impl Strategy<Value = EventBody> {
+    prop_oneof![
+        (book_id(), principal_id()).prop_map(|(book, nonce)| EventBody::BookOpened(BookOpened { book, nonce })).boxed(),
+        open_account().prop_map(EventBody::AccountOpened).boxed(),
+        account_act().prop_map(EventBody::AccountFrozen).boxed(),
+        account_act().prop_map(EventBody::AccountUnfrozen).boxed(),
+        account_act().prop_map(EventBody::AccountClosed).boxed(),
+        entry_posted().prop_map(EventBody::EntryPosted).boxed(),
+        (command_body(), rejection())
+            .prop_map(|(command, rejection)| EventBody::CommandRejected(CommandRejected { command, rejection }))
+            .boxed(),
+        (digest(), any::<u64>())
+            .prop_map(|(digest, accounts)| EventBody::StateDigest(StateDigest { digest, accounts }))
+            .boxed(),
+        (timestamp(), timestamp(), text(), text())
+            .prop_map(|(previous, accepted, actor, reason)| {
+                EventBody::ClockAccepted(ClockAccepted { previous, accepted, actor, reason })
+            })
+            .boxed(),
+    ]
+}
+
+/// An event.
+pub fn event() -> BoxedStrategy<Event> {
+    (cause(), event_body()).prop_map(|(cause, body)| Event { cause, body }).boxed()
+}
+
+/// An event with its place.
+pub fn recorded_event() -> impl Strategy<Value = RecordedEvent> {
+    (book_id(), 1..=u64::MAX, timestamp(), any::<u64>(), event()).prop_map(
+        |(book, sequence, recorded_at, epoch, event)| RecordedEvent {
+            book,
+            sequence: Sequence(sequence),
+            recorded_at,
+            epoch: Epoch(epoch),
+            event,
+        },
+    )
+}
+
+/// A block of one to eight events, anywhere in a journal.
+pub fn block() -> impl Strategy<Value = Block> {
+    (book_id(), 1..1_u64 << 62, timestamp(), any::<u64>(), digest(), vec(event(), 1..8)).prop_map(
+        |(book, first, recorded_at, epoch, previous, events)| {
+            let first_sequence = Sequence(first);
+            seal(&events, BlockPlace { book, first_sequence, recorded_at, epoch: Epoch(epoch), previous })
+        },
+    )
+}
+
+/// A block of these events.
+pub fn seal(events: &[Event], place: BlockPlace) -> Block {
+    let mut builder = BlockBuilder::new();
+    events.iter().for_each(|event| builder.push(event));
+    builder.seal(place)
+}
+
+/// A journal from its first block on: each inner list becomes a block, one second apart.
+pub fn chain(book: BookId, blocks: &[Vec<Event>]) -> Vec<Block> {
+    let mut place = BlockPlace {
+        book,
+        first_sequence: Sequence(1),
+        recorded_at: Timestamp(1_767_225_600_000_000),
+        epoch: Epoch(1),
+        previous: BlockHash::default(),
+    };
+    let mut chained = Vec::with_capacity(blocks.len());
+    for events in blocks {
+        let block = seal(events, place);
+        place.first_sequence = block.header().last_sequence().next();
+        place.recorded_at.0 += 1_000_000;
+        place.previous = block.hash();
+        chained.push(block);
+    }
+    chained
+}
