@@ -340,23 +340,30 @@ impl State {
     /// The digest of the state: of the accounts' rows as a set. It leaves times, cuts, epochs and the nonce out, so the same
     /// commands give the same digest on every store. Costs one hash per row that changed since the last call.
     pub fn digest(&mut self) -> Digest {
-        for place in std::mem::take(&mut self.changed_places) {
-            let place = index(place);
-            let (Some(account), Some(hash), Some(changed)) =
-                (self.accounts.get(place), self.hashes.get_mut(place), self.changed.get_mut(place))
-            else {
-                continue;
-            };
-            self.scratch.clear();
-            account.encode(&mut self.scratch);
-            let new = ElementHash::of(&self.scratch);
-            if let Some(old) = hash.replace(new) {
-                self.digest.remove(old);
-            }
-            self.digest.insert(new);
-            *changed = false;
+        let mut places = std::mem::take(&mut self.changed_places);
+        // In the order of memory: with many changes, most of the cost is fetching the rows.
+        places.sort_unstable();
+        for place in places.drain(..) {
+            self.rehash(index(place));
         }
+        self.changed_places = places;
         self.digest.digest()
+    }
+
+    fn rehash(&mut self, place: usize) {
+        let (Some(account), Some(hash), Some(changed)) =
+            (self.accounts.get(place), self.hashes.get_mut(place), self.changed.get_mut(place))
+        else {
+            return;
+        };
+        self.scratch.clear();
+        account.encode(&mut self.scratch);
+        let new = ElementHash::of(&self.scratch);
+        if let Some(old) = hash.replace(new) {
+            self.digest.remove(old);
+        }
+        self.digest.insert(new);
+        *changed = false;
     }
 
     /// The bytes of a checkpoint.

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use event_schemas::block::BlockPlace;
 use event_schemas::event::{BookOpened, ClockAccepted};
-use event_schemas::{BlockBuilder, BookId, CommandId, Event, EventBody, PrincipalId, Sequence};
+use event_schemas::{Block, BlockBuilder, BookId, CommandId, Event, EventBody, PrincipalId, Sequence};
 
 use super::checkpoints::CheckpointWriter;
 use super::clock::{ClockError, ClockGuard, check_at_start};
@@ -88,36 +89,71 @@ pub fn replay(
         }
         indexed = ids.indexed_sequence();
     }
-    let mut verdicts: Vec<(CommandId, Sequence)> = Vec::new();
-    let mut behind = indexed.min(checkpoint);
-    let mut block = if behind < head.sequence { reader.block_at(behind.next())? } else { None };
-    while let Some(current) = block {
-        for item in current.events() {
-            let (sequence, event) = item.map_err(|error| JournalFault::Damaged(error.to_string()))?;
-            if sequence > indexed
-                && let Some(id) = event.cause.verdict_of()
+    let behind = indexed.min(checkpoint);
+    if behind >= head.sequence {
+        return Ok((state, replayed));
+    }
+    // Reading, hashing and decoding go on beside applying.
+    let (sender, receiver) = sync_channel(READ_AHEAD_BLOCKS);
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(reader, behind, head.sequence, &sender));
+        for decoded in receiver {
+            let decoded: DecodedBlock = decoded?;
+            for (sequence, event) in &decoded.events {
+                if *sequence > checkpoint {
+                    state.apply(event).map_err(|error| StartError::Apply { sequence: *sequence, error })?;
+                    replayed.events = replayed.events.saturating_add(1);
+                }
+            }
+            if let Some(ids) = ids.as_deref_mut()
+                && decoded.last > indexed
             {
-                verdicts.push((id, sequence));
-            }
-            if sequence > checkpoint {
-                state.apply(&event).map_err(|error| StartError::Apply { sequence, error })?;
-                replayed.events = replayed.events.saturating_add(1);
+                let verdict = |(sequence, event): &(Sequence, Event)| {
+                    event.cause.verdict_of().filter(|_| *sequence > indexed).map(|id| (id, *sequence))
+                };
+                let verdicts: Vec<(CommandId, Sequence)> = decoded.events.iter().filter_map(verdict).collect();
+                replayed.indexed = replayed.indexed.saturating_add(u64::try_from(verdicts.len()).unwrap_or(0));
+                ids.record(&verdicts, decoded.last)?;
             }
         }
-        behind = current.header().last_sequence();
-        if behind > indexed
-            && let Some(ids) = ids.as_deref_mut()
-        {
-            replayed.indexed = replayed.indexed.saturating_add(u64::try_from(verdicts.len()).unwrap_or(0));
-            ids.record(&verdicts, behind)?;
-            verdicts.clear();
+        Ok((state, replayed))
+    })
+}
+
+/// How many decoded blocks wait at most to be applied.
+const READ_AHEAD_BLOCKS: usize = 4;
+
+struct DecodedBlock {
+    events: Vec<(Sequence, Event)>,
+    last: Sequence,
+}
+
+/// Sends the blocks behind a sequence up to the head, decoded; or why that can't be done.
+fn read_ahead(
+    reader: &mut dyn JournalReader,
+    behind: Sequence,
+    head: Sequence,
+    sender: &SyncSender<Result<DecodedBlock, JournalFault>>,
+) {
+    let mut next = reader.block_at(behind.next());
+    loop {
+        let decoded = match next {
+            Ok(Some(block)) => decode(&block),
+            Ok(None) => Err(JournalFault::Damaged(format!("it ends before its head, {head}"))),
+            Err(fault) => Err(fault),
+        };
+        let at_end = decoded.as_ref().map_or(true, |decoded| decoded.last >= head);
+        if sender.send(decoded).is_err() || at_end {
+            return;
         }
-        block = if behind < head.sequence { reader.next_block()? } else { None };
+        next = reader.next_block();
     }
-    if behind < head.sequence {
-        return Err(JournalFault::Damaged(format!("it ends at {behind}, its head is {}", head.sequence)).into());
-    }
-    Ok((state, replayed))
+}
+
+fn decode(block: &Block) -> Result<DecodedBlock, JournalFault> {
+    let events: Result<Vec<_>, _> = block.events().collect();
+    let events = events.map_err(|error| JournalFault::Damaged(error.to_string()))?;
+    Ok(DecodedBlock { events, last: block.header().last_sequence() })
 }
 
 fn newest_checkpoint(

@@ -52,6 +52,7 @@ pub(super) struct Writer {
     checkpoint: Sequence,
     read_only: bool,
     hasher: FixedState,
+    decided_table: HashTable<Decided>,
 }
 
 /// A command of the group that was decided: where it stands in the group.
@@ -75,6 +76,7 @@ struct Group {
     submissions: Vec<Submission>,
     blocks: Vec<Block>,
     verdicts: Vec<(CommandId, Sequence)>,
+    /// The commands decided in this group, by id. The table is the writer's, so that it keeps its room.
     decided: HashTable<Decided>,
     checkpoint: Option<(Sequence, Vec<u8>)>,
     rejected: usize,
@@ -133,6 +135,7 @@ impl Writer {
             checkpoint,
             read_only: false,
             hasher,
+            decided_table: HashTable::new(),
         }
     }
 
@@ -152,7 +155,8 @@ impl Writer {
     /// Decides, appends and answers one group.
     fn group(&mut self, work: Vec<Work>) -> Result<(), Stop> {
         let mut lookups = Vec::new();
-        let mut group = Group::default();
+        let mut group = Group { decided: std::mem::take(&mut self.decided_table), ..Group::default() };
+        group.decided.clear();
         let mut bytes = 0_usize;
         for work in work {
             match work {
@@ -186,6 +190,7 @@ impl Writer {
             }
             return Err(stop);
         }
+        self.decided_table = std::mem::take(&mut group.decided);
         let verdicts = std::mem::take(&mut group.verdicts);
         Figures::add(&self.figures.accepted, verdicts.len());
         Figures::add(&self.figures.rejected, group.rejected);

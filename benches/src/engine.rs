@@ -1,0 +1,267 @@
+//! The engine in process: batches of transfers on a synced journal with id index, digests and checkpoints on, read models off.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use event_schemas::command::{AccountKind, BalancePolicy, OpenAccount, PostTransfer};
+use event_schemas::{AccountId, BookId, Command, CommandBody, CommandId, Currency, Money, PrincipalId, Sequence, Timestamp};
+use ledger_core::engine::{Engine, EngineOptions, EngineParts, replay};
+use ledger_core::ports::{
+    Answer, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, Head, Journal, SubmitError, Verdict,
+};
+use serde::Serialize;
+use stores::embedded::{self, EmbeddedOptions};
+
+use crate::EngineArgs;
+
+/// Submissions under way at a time: one being decided, one waiting, one being made.
+const UNDER_WAY: usize = 3;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct EngineResult {
+    pub(crate) transfers: u64,
+    pub(crate) accounts: u64,
+    pub(crate) batch: usize,
+    pub(crate) ids: &'static str,
+    pub(crate) seconds: f64,
+    pub(crate) transfers_per_second: f64,
+    pub(crate) flushes: u64,
+    pub(crate) block_bytes_per_transfer: f64,
+    pub(crate) disk_bytes_per_transfer: f64,
+    pub(crate) batch_p50_ms: f64,
+    pub(crate) batch_p99_ms: f64,
+    pub(crate) batch_p100_ms: f64,
+    pub(crate) start_seconds: f64,
+    pub(crate) start_checkpoint: u64,
+    pub(crate) start_events_replayed: u64,
+    pub(crate) replay_events: u64,
+    pub(crate) replay_seconds: f64,
+    pub(crate) replay_events_per_second: f64,
+}
+
+pub(crate) fn run(args: &EngineArgs) -> anyhow::Result<EngineResult> {
+    std::fs::create_dir_all(&args.dir)?;
+    let folder = tempfile::Builder::new().prefix("bench-engine-").tempdir_in(&args.dir)?;
+    let data = folder.path().join("data");
+    let options = EmbeddedOptions::default();
+    embedded::create(&data, &options)?;
+
+    let engine = start(&data, &options)?;
+    open_accounts(&engine, args.accounts)?;
+    let before = engine.status();
+    let (seconds, mut latencies_us) = transfer(&engine, args)?;
+    let after = engine.status();
+    engine.stop();
+    drop(engine);
+    latencies_us.sort_unstable();
+    let percentile = |part: f64| percentile_ms(&latencies_us, part);
+    let transfers = args.transfers as f64;
+
+    let began = Instant::now();
+    let engine = start(&data, &options)?;
+    let start_seconds = began.elapsed().as_secs_f64();
+    let replayed = engine.replayed();
+    ensure!(engine.status().durable == after.durable, "the journal lost events");
+    drop(engine);
+
+    let (replay_events, replay_seconds) = replay_all(&data, &options)?;
+    Ok(EngineResult {
+        transfers: args.transfers,
+        accounts: args.accounts,
+        batch: args.batch,
+        ids: if args.random_ids { "random" } else { "time-ordered" },
+        seconds,
+        transfers_per_second: transfers / seconds,
+        flushes: after.flushes_total - before.flushes_total,
+        block_bytes_per_transfer: (after.appended_bytes_total - before.appended_bytes_total) as f64 / transfers,
+        disk_bytes_per_transfer: folder_bytes(&data)? as f64 / transfers,
+        batch_p50_ms: percentile(0.5),
+        batch_p99_ms: percentile(0.99),
+        batch_p100_ms: percentile(1.0),
+        start_seconds,
+        start_checkpoint: replayed.checkpoint.0,
+        start_events_replayed: replayed.events,
+        replay_events,
+        replay_seconds,
+        replay_events_per_second: replay_events as f64 / replay_seconds,
+    })
+}
+
+fn start(data: &std::path::Path, options: &EmbeddedOptions) -> anyhow::Result<Engine> {
+    let opened = embedded::open(data, options)?;
+    let monotonic = Instant::now();
+    let clock = Clock {
+        wall: Arc::new(|| {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        }),
+        monotonic_us: Arc::new(move || i64::try_from(monotonic.elapsed().as_micros()).unwrap_or(i64::MAX)),
+    };
+    let options = EngineOptions { nonce: 0x5eed, ..EngineOptions::default() };
+    Ok(Engine::start(EngineParts {
+        journal: Box::new(opened.journal),
+        ids: Box::new(opened.ids),
+        checkpoints: Arc::new(opened.rocks),
+        clock,
+        options,
+    })?)
+}
+
+fn currency() -> Currency {
+    Currency::from_parts(*b"EUR", 2).expect("EUR is a currency")
+}
+
+fn account(number: u64) -> AccountId {
+    // Spread like random UUIDs, without keeping a list of them.
+    AccountId(u128::from(mix(number)) << 64 | u128::from(mix(number ^ 0xa5a5_5a5a)))
+}
+
+const fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+type Answers = Result<Vec<Answer>, EngineFault>;
+
+fn open_accounts(engine: &Engine, accounts: u64) -> anyhow::Result<()> {
+    let numbers: Vec<u64> = (0..accounts).collect();
+    for chunk in numbers.chunks(4_096) {
+        let commands = chunk.iter().map(|number| Command {
+            id: CommandId(u128::from(*number) | 1 << 127),
+            actor: PrincipalId(1),
+            body: CommandBody::OpenAccount(OpenAccount {
+                account: account(*number),
+                code: Box::default(),
+                kind: AccountKind::Liability,
+                currency: currency(),
+                owner: Box::default(),
+                policy: BalancePolicy::Limited { overdraft_minor: 1_000_000_000_000 },
+            }),
+        });
+        let (sender, receiver) = channel();
+        engine.try_submit(commands.collect(), Box::new(move |answers| drop(sender.send(answers))))?;
+        check(&receiver.recv()?)?;
+    }
+    Ok(())
+}
+
+fn check(answers: &Answers) -> anyhow::Result<()> {
+    let answers = answers.as_ref().map_err(Clone::clone)?;
+    for answer in answers {
+        let fine = matches!(answer, Answer::Recorded { verdict: Verdict::Accepted, replayed: false, .. });
+        ensure!(fine, "a command was not accepted: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Submits all transfers, made by this thread while the writer works on the other core; gives seconds and batch latencies.
+fn transfer(engine: &Engine, args: &EngineArgs) -> anyhow::Result<(f64, Vec<u64>)> {
+    let (done, finished) = sync_channel::<(Instant, Answers)>(UNDER_WAY * 2);
+    let mut latencies_us = Vec::new();
+    let mut under_way = 0;
+    let mut made = 0;
+    let began = Instant::now();
+    while made < args.transfers {
+        let count = (args.transfers - made).min(args.batch as u64);
+        let commands = (made..made + count).map(|number| transfer_command(number, args)).collect();
+        made += count;
+        if under_way == UNDER_WAY {
+            settle(&finished, &mut latencies_us)?;
+            under_way -= 1;
+        }
+        submit(engine, commands, &done)?;
+        under_way += 1;
+    }
+    for _ in 0..under_way {
+        settle(&finished, &mut latencies_us)?;
+    }
+    Ok((began.elapsed().as_secs_f64(), latencies_us))
+}
+
+fn submit(
+    engine: &Engine,
+    commands: Vec<Command>,
+    done: &std::sync::mpsc::SyncSender<(Instant, Answers)>,
+) -> anyhow::Result<()> {
+    let done = done.clone();
+    let submitted = Instant::now();
+    match engine.try_submit(commands, Box::new(move |answers| drop(done.send((submitted, answers))))) {
+        Ok(()) => Ok(()),
+        Err(error @ SubmitError::Busy { .. }) => Err(error).context("the queue is deeper than what is under way"),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn settle(finished: &Receiver<(Instant, Answers)>, latencies_us: &mut Vec<u64>) -> anyhow::Result<()> {
+    let (submitted, answers) = finished.recv_timeout(Duration::from_secs(60))?;
+    latencies_us.push(u64::try_from(submitted.elapsed().as_micros())?);
+    check(&answers)
+}
+
+fn transfer_command(number: u64, args: &EngineArgs) -> Command {
+    let random = mix(number);
+    let from = random % args.accounts;
+    let to = (from + 1 + (random >> 32) % (args.accounts - 1)) % args.accounts;
+    let high = if args.random_ids { mix(random) } else { (1_790_000_000_000 + number / 600) << 16 | number % 600 };
+    Command {
+        id: CommandId(u128::from(high) << 64 | u128::from(random)),
+        actor: PrincipalId(1),
+        body: CommandBody::PostTransfer(PostTransfer {
+            from: account(from),
+            to: account(to),
+            amount: Money::new(i128::from(random % 10_000) + 1, currency()),
+            fee_minor: 0,
+            effective_on: None,
+            reference: Box::default(),
+        }),
+    }
+}
+
+struct NoCheckpoints;
+
+impl Checkpoints for NoCheckpoints {
+    fn sequences(&self) -> Result<Vec<Sequence>, CheckpointFault> {
+        Ok(Vec::new())
+    }
+    fn store(&self, _: Sequence, _: &[u8]) -> Result<(), CheckpointFault> {
+        Ok(())
+    }
+    fn load(&self, _: Sequence) -> Result<Option<Vec<u8>>, CheckpointFault> {
+        Ok(None)
+    }
+    fn discard(&self, _: Sequence) -> Result<(), CheckpointFault> {
+        Ok(())
+    }
+}
+
+/// Replays the whole journal into a state, hashes, chain and digests checked.
+fn replay_all(data: &std::path::Path, options: &EmbeddedOptions) -> anyhow::Result<(u64, f64)> {
+    let opened = embedded::open(data, options)?;
+    let head: Head = opened.journal.head();
+    let mut reader = opened.journal.reader()?;
+    let began = Instant::now();
+    let (state, replayed) = replay(reader.as_mut(), head, &NoCheckpoints, None)?;
+    let seconds = began.elapsed().as_secs_f64();
+    ensure!(replayed.events == head.sequence.0 && state.book() == Some(BookId::FIRST), "the replay fell short");
+    Ok((replayed.events, seconds))
+}
+
+fn percentile_ms(sorted_us: &[u64], part: f64) -> f64 {
+    let place = ((sorted_us.len() as f64 * part).ceil() as usize).clamp(1, sorted_us.len().max(1));
+    sorted_us.get(place - 1).map_or(0.0, |us| *us as f64 / 1_000.0)
+}
+
+fn folder_bytes(folder: &std::path::Path) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        sum += if meta.is_dir() { folder_bytes(&entry.path())? } else { meta.len() };
+    }
+    Ok(sum)
+}
