@@ -4,7 +4,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::{POSTINGS_MAX, TEXT_MAX_BYTES};
 use crate::codec::{
     CodecError, Reader, put_currency, put_date, put_id, put_money, put_option, put_postings, put_signed, put_text,
 };
@@ -252,14 +251,6 @@ pub struct PostEntry {
     pub reference: Box<str>,
 }
 
-/// A command that no journal could hold: a text or a list that is longer than what is ever read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is longer than a command may carry")]
-pub struct OutOfBounds {
-    /// The field, as in JSON.
-    pub field: &'static str,
-}
-
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "type", content = "data", deny_unknown_fields)]
@@ -294,24 +285,6 @@ impl CommandBody {
             Self::Withdraw(_) => "withdraw",
             Self::PostTransfer(_) => "post_transfer",
             Self::PostEntry(_) => "post_entry",
-        }
-    }
-
-    /// Whether the journal can hold the command, should it be refused and quoted. What fails here is no rejection: it is to
-    /// be turned away before the engine decides, like a body that is too large.
-    pub fn check_bounds(&self) -> Result<(), OutOfBounds> {
-        let text = |field, text: &str| {
-            if text.len() <= TEXT_MAX_BYTES { Ok(()) } else { Err(OutOfBounds { field }) }
-        };
-        match self {
-            Self::OpenAccount(open) => text("code", &open.code).and_then(|()| text("owner", &open.owner)),
-            Self::FreezeAccount(act) | Self::UnfreezeAccount(act) | Self::CloseAccount(act) => {
-                text("reason", &act.reason)
-            }
-            Self::TopUp(cash) | Self::Withdraw(cash) => text("reference", &cash.reference),
-            Self::PostTransfer(transfer) => text("reference", &transfer.reference),
-            Self::PostEntry(entry) if entry.postings.len() > POSTINGS_MAX => Err(OutOfBounds { field: "postings" }),
-            Self::PostEntry(entry) => text("reference", &entry.reference),
         }
     }
 

@@ -157,7 +157,8 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// An account. Any UUID will do; UUIDv7 is advised. An account with a code has the id that [`AccountId::from_code`] gives.
+    /// An account. UUIDv7 is advised; any UUID but those of version 8 will do, which are the ids of accounts with a code and
+    /// follow from it (see [`AccountId::from_code`]).
     AccountId, "an account id (a UUID)"
 }
 
@@ -174,8 +175,18 @@ uuid_id! {
 impl AccountId {
     /// The id of the account with this code in this book. Codes are names that people read (`berka:2378`); since the id
     /// follows from the code, a code is unique in its book without an index.
+    ///
+    /// The id is a UUID of version 8, and such ids are for accounts with codes alone: nobody can take the id of an account
+    /// that the book, or somebody else, is going to open under a code.
     pub fn from_code(book: BookId, code: &str) -> Self {
-        Self(derive_id("doppia 2026 account code", &[&book.get().to_be_bytes(), code.as_bytes()]))
+        let hash = derive_id("doppia 2026 account code", &[&book.get().to_be_bytes(), code.as_bytes()]);
+        Self(uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().as_u128())
+    }
+
+    /// Whether it has the form of an id that follows from a code.
+    pub fn is_from_a_code(self) -> bool {
+        let uuid = Uuid::from_u128(self.0);
+        uuid.get_version_num() == 8 && uuid.get_variant() == uuid::Variant::RFC4122
     }
 }
 
@@ -194,5 +205,57 @@ impl PrincipalId {
     /// The principal of a holder of a tenant.
     pub fn derive(tenant: &str, holder: &str) -> Self {
         Self(derive_id("doppia 2026 principal", &[tenant.as_bytes(), holder.as_bytes()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn derived_ids_never_change() {
+        let book = BookId::FIRST;
+        for (id, text) in [
+            (AccountId::from_code(book, "berka:2378").to_string(), "397e5d2e-e35d-8beb-b374-8780cd5718d9"),
+            (
+                AccountId::from_code(BookId::new(2).unwrap(), "berka:2378").to_string(),
+                "81b762be-0436-89fc-b206-804dcc73e0a5",
+            ),
+            (
+                CommandId::from_idempotency_key("bank", "app", "top_up", "k1").to_string(),
+                "e0553014-cc55-c5cb-8b67-1a17a9b0213d",
+            ),
+            (PrincipalId::derive("bank", "app").to_string(), "819d79f6-adf7-e600-a724-4f471fa20f1b"),
+        ] {
+            assert_eq!(id, text);
+        }
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let id = |parts: [&str; 4]| CommandId::from_idempotency_key(parts[0], parts[1], parts[2], parts[3]);
+        assert_ne!(id(["a", "bc", "d", "e"]), id(["ab", "c", "d", "e"]));
+        assert_ne!(id(["a", "b", "", "cd"]), id(["a", "b", "c", "d"]));
+        assert_ne!(PrincipalId::derive("ab", "c"), PrincipalId::derive("a", "bc"));
+    }
+
+    #[test]
+    fn only_ids_of_codes_have_their_form() {
+        assert!(AccountId::from_code(BookId::FIRST, "sys:income-fee:EUR").is_from_a_code());
+        assert!(!AccountId(Uuid::now_v7().as_u128()).is_from_a_code());
+        assert!(!AccountId(Uuid::new_v4().as_u128()).is_from_a_code());
+        assert!(!AccountId(0).is_from_a_code() && !AccountId(u128::MAX).is_from_a_code());
+    }
+
+    #[test]
+    fn texts_that_are_no_ids_are_refused() {
+        for text in ["", "berka:2378", "0192", "g0000000-0000-7000-8000-000000000000"] {
+            assert!(text.parse::<AccountId>().is_err(), "{text}");
+        }
+        for text in ["0", "-1", "1.5", "4294967296", ""] {
+            assert!(text.parse::<BookId>().is_err(), "{text}");
+        }
     }
 }

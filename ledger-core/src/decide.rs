@@ -95,7 +95,10 @@ fn open_account(state: &State, open: &OpenAccount) -> Result<EventBody, Rejectio
             return Err(Rejection::AmountTooLarge);
         }
     }
-    if !open.code.is_empty() && !code_is_valid(state, open) {
+    // Without a code, the id may be any but those that follow from codes: else somebody could sit on the place of a system
+    // account, or of another's account, before it is opened.
+    let valid = if open.code.is_empty() { !open.account.is_from_a_code() } else { code_is_valid(state, open) };
+    if !valid {
         return Err(Rejection::AccountCodeInvalid);
     }
     if state.account(open.account).is_some() {
