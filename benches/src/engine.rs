@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use event_schemas::command::{AccountKind, BalancePolicy, OpenAccount, PostTransfer};
-use event_schemas::{AccountId, BookId, Command, CommandBody, CommandId, Currency, Money, PrincipalId, Sequence, Timestamp};
+use event_schemas::{
+    AccountId, BookId, Command, CommandBody, CommandId, Currency, Money, PrincipalId, Sequence, Timestamp,
+};
 use ledger_core::engine::{Engine, EngineOptions, EngineParts, replay};
 use ledger_core::ports::{
     Answer, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, Head, Journal, SubmitError, Verdict,

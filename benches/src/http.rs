@@ -154,9 +154,8 @@ struct Shared {
 async fn measure(args: &HttpArgs, port: u16, key: String) -> anyhow::Result<HttpResult> {
     let mut connection = Connection::open(port).await?;
     for number in 0..args.http_accounts {
-        let body = format!(
-            r#"{{"code":"bench:{number}","kind":"liability","currency":"EUR","overdraft":"1000000000.00"}}"#
-        );
+        let body =
+            format!(r#"{{"code":"bench:{number}","kind":"liability","currency":"EUR","overdraft":"1000000000.00"}}"#);
         let status = connection.post("/v1/books/1/accounts", &key, &format!("open-{number}"), &body).await?;
         ensure!(status == 201, "opening an account gave {status}: {}", String::from_utf8_lossy(&connection.received));
     }
@@ -199,7 +198,10 @@ async fn drive(port: u16, connection_number: u64, shared: Rc<Shared>) -> anyhow:
         number += 1;
         let from = (connection_number * 7_919 + number * 104_729) % shared.accounts;
         let to = (from + 1 + number % (shared.accounts - 1)) % shared.accounts;
-        let body = format!(r#"{{"from":"bench:{from}","to":"bench:{to}","amount":"0.{:02}","currency":"EUR"}}"#, number % 99 + 1);
+        let body = format!(
+            r#"{{"from":"bench:{from}","to":"bench:{to}","amount":"0.{:02}","currency":"EUR"}}"#,
+            number % 99 + 1
+        );
         let id = format!("t-{connection_number}-{number}");
         let status = connection.post("/v1/books/1/transfers", &shared.key, &id, &body).await?;
         ensure!(status == 201, "a transfer gave {status}: {}", String::from_utf8_lossy(&connection.received));

@@ -14,7 +14,10 @@ use clap::{Args, Parser, Subcommand};
 
 /// Measures the ledger engine.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:\n  ledger-bench engine --transfers 10000000\n  ledger-bench http --ledgerd target/release/ledgerd\n  ledger-bench all --ledgerd target/release/ledgerd --write BENCHMARKS.md")]
+#[command(
+    version,
+    after_help = "Examples:\n  ledger-bench engine --transfers 10000000\n  ledger-bench http --ledgerd target/release/ledgerd\n  ledger-bench all --ledgerd target/release/ledgerd --write BENCHMARKS.md"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
