@@ -117,8 +117,9 @@ fn currency() -> Currency {
 }
 
 fn account(number: u64) -> AccountId {
-    // Spread like random UUIDs, without keeping a list of them.
-    AccountId(u128::from(mix(number)) << 64 | u128::from(mix(number ^ 0xa5a5_5a5a)))
+    // Spread like random UUIDs, without keeping a list of them; the version bits are those of UUIDv4.
+    let random = u128::from(mix(number)) << 64 | u128::from(mix(number ^ 0xa5a5_5a5a));
+    AccountId(random & !(0xf << 76) | 4 << 76)
 }
 
 const fn mix(mut bits: u64) -> u64 {
