@@ -3,7 +3,11 @@
 //! *Architecture Invariant*: a fact lives in a journal and nowhere else. The id index, checkpoints and read models can be
 //! deleted and come back from it.
 
+pub mod conformance;
 #[cfg(feature = "segments")]
 pub mod ids;
+pub mod memory;
 #[cfg(feature = "rocks")]
 pub mod rocks;
+#[cfg(feature = "segments")]
+pub mod segments;

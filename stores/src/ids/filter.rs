@@ -138,5 +138,5 @@ mod tests {
         assert!(!Filter::decode(&bytes).contains(&Probe::new(6, 42)));
     }
 
-    const PINNED: (u64, u64) = (0, 0);
+    const PINNED: (u64, u64) = (7_784_894_395_066_182_758, 16_999_925_927_081_301_958);
 }
