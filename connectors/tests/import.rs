@@ -263,7 +263,7 @@ fn the_examples_fit_their_rules() {
     let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     for (rules, file, rows, skipped) in [
         ("berka/rules.toml", "berka/trans.csv.gz", 46_997, 0),
-        ("own-bank/rules.toml", "own-bank/movements.csv", 11, 1),
+        ("own-bank/rules.toml", "own-bank/transactions.csv", 11, 1),
     ] {
         let rules = Rules::load(&examples.join(rules)).unwrap();
         let summary = check(&rules, &examples.join(file), None).unwrap();

@@ -1,0 +1,30 @@
+# One-liners. A recipe that needs more is a script in deploy/ or a subcommand of our own binaries.
+CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
+
+.PHONY: help setup build demo test bench ci fmt lint
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
+
+setup: ## installs what is missing: clang for RocksDB, hledger and beancount for the checks of exports
+	@deploy/setup-debian.sh
+
+build: setup ## builds the binaries
+	$(CARGO) build --release -p ledgerd -p replay-tool
+
+demo: build ## imports a real bank into ./demo-data, proves the journal, goes on serving
+	target/release/ledgerd demo --fresh
+
+test: setup ## all tests
+	$(CARGO) test --release --workspace
+
+bench: build ## measures, and writes BENCHMARKS.md
+	$(CARGO) run --release -p benches -- all --ledgerd target/release/ledgerd --write BENCHMARKS.md
+
+ci: fmt test lint ## what CI runs
+
+fmt: ## fails if the code is not formatted
+	$(CARGO) fmt --all --check
+
+lint: setup ## fails on a warning
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what a bare Debian 12 (or Ubuntu) lacks to build and test: a C++ compiler and libclang for RocksDB, hledger and
+# beancount, which check our exports. Does nothing where all is there; names what is missing where there is no apt.
+set -euo pipefail
+
+missing=()
+need() { # need COMMAND PACKAGE...
+    command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}")
+}
+need cc build-essential
+need c++ build-essential
+need make make
+need clang clang
+need curl curl
+need hledger hledger
+need bean-check beancount
+if ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+    missing+=(libclang-dev)
+fi
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "setup: please install: ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 || { echo "setup: as root, please run: apt-get install ${missing[*]}" >&2; exit 1; }
+        as_root=(sudo)
+    fi
+    echo "setup: installing ${missing[*]}" >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
+    echo "setup: Rust 1.95 or newer is missing: see https://rustup.rs" >&2
+    exit 1
+fi
