@@ -29,8 +29,9 @@ const CHECKPOINTS: &str = "checkpoints";
 const PROJECTION_PREFIX: &str = "projection.";
 const ORIGIN_KEY: &[u8] = b"origin";
 
-/// How often a read-only open is tried again when the writer deletes a file under it.
-const READ_ONLY_TRIES: u32 = 10;
+/// How often a read-only open is tried again when the writer changes the list of files under it.
+const READ_ONLY_TRIES: u32 = 500;
+const READ_ONLY_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// A database that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,14 +131,23 @@ impl RocksStore {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::try_read_only(path, projections) {
-                // The writer deletes files that it has merged into others: between reading the list of files and opening
-                // them, one may be gone. The next list knows better.
-                Err(_) if tries < READ_ONLY_TRIES && path.join("CURRENT").exists() => {
-                    std::thread::sleep(std::time::Duration::from_millis(20));
-                }
-                done => return done,
+            // RocksDB reads its list of files first and its log behind it. If the writer moved rows from the log to a file
+            // in between, those rows would be missing; and a file may be merged away before it is opened. The list grows
+            // in either case, so what was opened counts only if the list did not.
+            let before = file_list(path);
+            let opened = Self::try_read_only(path, projections);
+            let stands_still = before.is_some() && file_list(path) == before;
+            if stands_still || before.is_none() || tries >= READ_ONLY_TRIES {
+                return match opened {
+                    Ok(_) if !stands_still => Err(RocksFault::Io {
+                        path: path.to_owned(),
+                        reason: "it changes too fast to be opened for reading; try again".into(),
+                    }),
+                    opened => opened,
+                };
             }
+            drop(opened);
+            std::thread::sleep(READ_ONLY_PAUSE);
         }
     }
 
@@ -210,6 +220,13 @@ impl RocksStore {
         }
         fault
     }
+}
+
+/// Name and length of the database's list of files, which only ever grows or is replaced.
+fn file_list(path: &Path) -> Option<(String, u64)> {
+    let name = std::fs::read_to_string(path.join("CURRENT")).ok()?;
+    let length = std::fs::metadata(path.join(name.trim_end())).ok()?.len();
+    Some((name, length))
 }
 
 fn family_name(projection: &str) -> String {
