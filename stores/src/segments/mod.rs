@@ -1,0 +1,37 @@
+//! The embedded journal: one book's blocks in segment files of fixed length.
+//!
+//! | part | what it does |
+//! | --- | --- |
+//! | [`storage`] | the folder the files are in: a trait, and the real disk |
+//! | `format` | the bytes of segments, frames, anchor and witness |
+//! | `frames` | reading frames, checked as wholes |
+//! | `index` | sequence → place of a frame, sparse and filled as needed |
+//! | `survey` | what a folder holds: looks at everything, changes nothing, and refuses damage |
+//! | `journal` | the writer: create, open (survey and repair), append |
+//! | `spares` | segments made whole ahead of need |
+//! | `witness` | the head, kept elsewhere |
+//! | `reader` | reading durable blocks, in this process or in another |
+//! | `walk` | the check of everything, for `verify` |
+//!
+//! The bytes are drawn, and the protocol is told step by step with its reasons, in `docs/internals/journal-format.md`.
+//!
+//! *Architecture Invariant*: an append is answered only after its frame and then the anchor that names it are durable.
+//! Whatever lies at or below the anchor and is not intact is damage, never a crash.
+
+mod format;
+mod frames;
+mod index;
+mod journal;
+mod options;
+mod reader;
+mod spares;
+pub mod storage;
+mod survey;
+mod walk;
+mod witness;
+
+pub use journal::{SegmentJournal, create, exists, open};
+pub use options::{Damage, OpenFault, SegmentOptions, WitnessPlace};
+pub use reader::SegmentReader;
+pub use storage::{DiskStorage, Storage, StorageFile};
+pub use walk::{Finding, WalkReport, walk};
