@@ -1,0 +1,258 @@
+//! `events`: what stands in the journal, filtered, a line each.
+//!
+//! Text lines name accounts by their codes, so the openings before the first line are read as well; JSON lines are the
+//! events as they are and start where they are asked to.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use event_schemas::event::{CommandRejected, EntryPosted};
+use event_schemas::{
+    AccountId, BlockHeader, CommandBody, Event, EventBody, Money, RecordedEvent, Rejection, Sequence, Side,
+};
+
+use crate::accounts::{Accounts, resolve};
+use crate::cli::{EventsArgs, Format};
+use crate::journal::Journal;
+use crate::outcome::{Failure, Outcome};
+
+/// How long a follower waits before it looks again.
+const FOLLOW_WAIT: Duration = Duration::from_millis(200);
+
+/// Which events.
+struct Filter {
+    arguments: EventsArgs,
+    account: Option<AccountId>,
+}
+
+/// Prints events.
+pub fn run(
+    journal: &mut Journal,
+    arguments: &EventsArgs,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    check_types(&arguments.types)?;
+    let account = arguments.account.as_deref().map(|text| resolve(journal.book(), text));
+    let filter = Filter { arguments: arguments.clone(), account };
+    let from = first_sequence(journal, arguments)?;
+    let to = arguments.to.unwrap_or(Sequence(u64::MAX));
+    let mut printer = Printer { format, accounts: Accounts::new(), left: arguments.limit.unwrap_or(u64::MAX), out };
+    if format == Format::Text && from > Sequence(1) {
+        let before = Sequence(from.0 - 1);
+        journal.events(Sequence(1), before, "reading account codes", &mut |_, _, event| {
+            printer.accounts.see(&event);
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    journal.events(from, to, "reading events", &mut |header, sequence, event| {
+        if filter.is_behind(header) {
+            return Ok(ControlFlow::Break(()));
+        }
+        printer.offer(&filter, header, sequence, event)
+    })?;
+    printer.out.flush()?;
+    if arguments.follow && printer.left > 0 {
+        follow(journal, &filter, from, &mut printer)?;
+    }
+    Ok(Outcome::Fine)
+}
+
+fn first_sequence(journal: &mut Journal, arguments: &EventsArgs) -> Result<Sequence, Failure> {
+    let since = match arguments.since {
+        Some(time) => Some(journal.first_at(time)?),
+        None => None,
+    };
+    let given = arguments.from.max(since);
+    Ok(match given {
+        Some(sequence) => sequence.max(Sequence(1)),
+        None if arguments.follow => journal.head().sequence.next(),
+        None => Sequence(1),
+    })
+}
+
+/// Prints what is recorded behind the head, as it comes.
+fn follow(journal: &mut Journal, filter: &Filter, from: Sequence, printer: &mut Printer<'_>) -> Result<(), Failure> {
+    let mut next = journal.head().sequence.next();
+    loop {
+        let Some(block) = journal.reader().block_at(next)? else {
+            std::thread::sleep(FOLLOW_WAIT);
+            continue;
+        };
+        for item in block.events() {
+            let (sequence, event) = item?;
+            let wanted = sequence >= next && sequence >= from;
+            if wanted && printer.offer(filter, block.header(), sequence, event)?.is_break() {
+                return Ok(printer.out.flush()?);
+            }
+        }
+        printer.out.flush()?;
+        next = block.header().last_sequence().next();
+    }
+}
+
+/// The names of all event types, without prefix and version.
+const TYPES: &[&str] = &[
+    "book.opened",
+    "account.opened",
+    "account.frozen",
+    "account.unfrozen",
+    "account.closed",
+    "entry.posted",
+    "command.rejected",
+    "state.digest",
+    "clock.accepted",
+];
+
+/// The name of a type without prefix and version: `entry.posted`.
+fn short_name(name: &str) -> &str {
+    let name = name.strip_prefix("ledger.").unwrap_or(name);
+    match name.rsplit_once('.') {
+        Some((front, version)) if version.strip_prefix('v').is_some_and(|number| number.parse::<u8>().is_ok()) => front,
+        _ => name,
+    }
+}
+
+fn check_types(types: &[String]) -> Result<(), Failure> {
+    match types.iter().find(|name| !TYPES.contains(&short_name(name))) {
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Failure::usage(format!("there is no event type {unknown:?}; there are: {}", TYPES.join(", "))))
+        }
+    }
+}
+
+impl Filter {
+    /// Whether this block and all behind it are later than asked for.
+    fn is_behind(&self, header: &BlockHeader) -> bool {
+        self.arguments.until.is_some_and(|until| header.recorded_at > until)
+    }
+
+    fn takes(&self, event: &Event) -> bool {
+        let arguments = &self.arguments;
+        let (command, actor) = event.cause.command().unzip();
+        let name = event.body.type_name();
+        let type_fits = arguments.types.is_empty()
+            || arguments.types.iter().any(|wanted| wanted == name || wanted == short_name(name));
+        type_fits
+            && (arguments.command.is_none() || arguments.command == command)
+            && (arguments.actor.is_none() || arguments.actor == actor)
+            && self.account.is_none_or(|account| touches(&event.body, account))
+    }
+}
+
+/// Whether an event opens, changes, moves or names an account.
+fn touches(body: &EventBody, account: AccountId) -> bool {
+    match body {
+        EventBody::AccountOpened(open) => open.account == account,
+        EventBody::AccountFrozen(act) | EventBody::AccountUnfrozen(act) | EventBody::AccountClosed(act) => {
+            act.account == account
+        }
+        EventBody::EntryPosted(entry) => entry.postings.iter().any(|posting| posting.account == account),
+        EventBody::CommandRejected(rejected) => asked(&rejected.command).contains(&account),
+        EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_) => false,
+    }
+}
+
+/// The accounts that a command names.
+fn asked(command: &CommandBody) -> Vec<AccountId> {
+    match command {
+        CommandBody::OpenAccount(open) => vec![open.account],
+        CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
+            vec![act.account]
+        }
+        CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => vec![cash.account],
+        CommandBody::PostTransfer(transfer) => vec![transfer.from, transfer.to],
+        CommandBody::PostEntry(entry) => entry.postings.iter().map(|posting| posting.account).collect(),
+    }
+}
+
+struct Printer<'a> {
+    format: Format,
+    accounts: Accounts,
+    left: u64,
+    out: &'a mut dyn Write,
+}
+
+impl Printer<'_> {
+    /// Prints the event if it is wanted; breaks off behind the last one wanted.
+    fn offer(
+        &mut self,
+        filter: &Filter,
+        header: &BlockHeader,
+        sequence: Sequence,
+        event: Event,
+    ) -> Result<ControlFlow<()>, Failure> {
+        if self.left == 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.accounts.see(&event);
+        if !filter.takes(&event) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.left -= 1;
+        match self.format {
+            Format::Text => {
+                let name = short_name(event.body.type_name());
+                writeln!(self.out, "{sequence:>8}  {}  {name:<16}  {}", header.recorded_at, self.told(&event.body))?;
+            }
+            Format::Json => {
+                let (book, recorded_at, epoch) = (header.book, header.recorded_at, header.epoch);
+                let recorded = RecordedEvent { book, sequence, recorded_at, epoch, event };
+                serde_json::to_writer(&mut self.out, &recorded)?;
+                self.out.write_all(b"\n")?;
+            }
+        }
+        Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// What happened, in a few words.
+    fn told(&self, body: &EventBody) -> String {
+        match body {
+            EventBody::BookOpened(opened) => format!("book {}", opened.book),
+            EventBody::AccountOpened(open) => {
+                let owner = if open.owner.is_empty() { String::new() } else { format!(" of {}", open.owner) };
+                format!("{} {} {}{owner}", self.accounts.name(open.account), open.kind.name(), open.currency)
+            }
+            EventBody::AccountFrozen(act) | EventBody::AccountUnfrozen(act) | EventBody::AccountClosed(act) => {
+                format!("{}{}", self.accounts.name(act.account), quoted(&act.reason))
+            }
+            EventBody::EntryPosted(entry) => self.entry(entry),
+            EventBody::CommandRejected(rejected) => self.refused(rejected),
+            EventBody::StateDigest(state) => format!("{} of {} accounts", state.digest, state.accounts),
+            EventBody::ClockAccepted(clock) => {
+                format!("{} after {} by {}{}", clock.accepted, clock.previous, clock.actor, quoted(&clock.reason))
+            }
+        }
+    }
+
+    fn entry(&self, entry: &EntryPosted) -> String {
+        let mut text = format!("{} on {}", entry.kind.name(), entry.effective_on);
+        for posting in &entry.postings {
+            let side = match posting.side {
+                Side::Debit => "debit",
+                Side::Credit => "credit",
+            };
+            text += &format!(", {side} {} {}", self.accounts.name(posting.account), posting.money);
+        }
+        text + &quoted(&entry.reference)
+    }
+
+    fn refused(&self, rejected: &CommandRejected) -> String {
+        let names: Vec<_> = asked(&rejected.command).into_iter().map(|id| self.accounts.name(id)).collect();
+        let mut text = format!("{} {}: {}", rejected.command.type_name(), names.join(" "), rejected.rejection.code());
+        if let Rejection::InsufficientFunds { account, available_minor, required_minor } = rejected.rejection
+            && let Some(open) = self.accounts.get(account)
+        {
+            let amount = |minor| Money::new(minor, open.currency);
+            text += &format!(" (available {}, required {})", amount(available_minor), amount(required_minor));
+        }
+        text
+    }
+}
+
+/// A free text behind a space and in quotes, control characters escaped; nothing if it is empty.
+fn quoted(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" {text:?}") }
+}
