@@ -1,2 +1,29 @@
 //! Read models: pure functions over events, and the tables they keep.
+//!
+//! A read model has a folder: `rows.rs` (its tables), `apply.rs` (what an event changes) and `queries.rs` (what is asked of
+//! it). The [`runner`] drives them from an [`ports::EventFeed`] and commits rows and checkpoints together to a [`ports::Rows`];
+//! queries read from any [`ports::ReadRows`], best inside [`ports::Rows::snapshot`], so that all of an answer is of one moment.
+//!
+//! *Architecture Invariant*: nothing here sees the rules (`ledger-core`) or a store's own library. What a read model needs to
+//! know stands in the events.
+
+pub mod balances;
+pub mod digest;
+pub mod memory;
 pub mod ports;
+pub mod projection;
+pub mod rebuild;
+pub mod runner;
+pub mod statements;
+pub mod table;
+pub mod trial_balance;
+
+mod cache;
+mod totals;
+
+pub use projection::{ApplyFault, Place, Projection, all, by_name};
+pub use runner::{Progress, Runner, RunnerError, RunnerFault};
+pub use totals::Totals;
+
+/// The names of all projections, in the order in which the runner drives them.
+pub const NAMES: [&str; 3] = [balances::NAME, statements::NAME, trial_balance::NAME];

@@ -1,6 +1,7 @@
 //! Ports: where events come from and where rows are kept.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_schemas::{Block, Sequence};
@@ -105,3 +106,58 @@ pub trait Rows: ReadRows + Send + Sync {
     /// Reads from one moment: nothing that is committed meanwhile is seen.
     fn snapshot(&self, read: &mut dyn FnMut(&dyn ReadRows)) -> Result<(), RowsFault>;
 }
+
+impl<T: EventFeed + ?Sized> EventFeed for &mut T {
+    fn next_block(&mut self, after: Sequence, wait: Duration) -> Result<Option<Block>, FeedFault> {
+        (**self).next_block(after, wait)
+    }
+}
+
+impl<T: EventFeed + ?Sized> EventFeed for Box<T> {
+    fn next_block(&mut self, after: Sequence, wait: Duration) -> Result<Option<Block>, FeedFault> {
+        (**self).next_block(after, wait)
+    }
+}
+
+macro_rules! rows_behind {
+    ($pointer:ty) => {
+        impl<T: ReadRows + ?Sized> ReadRows for $pointer {
+            fn get(&self, table: &'static Table, key: &[u8]) -> Result<Option<Vec<u8>>, RowsFault> {
+                (**self).get(table, key)
+            }
+
+            fn range(
+                &self,
+                table: &'static Table,
+                from: &[u8],
+                to: Option<&[u8]>,
+                backwards: bool,
+                visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+            ) -> Result<(), RowsFault> {
+                (**self).range(table, from, to, backwards, visit)
+            }
+
+            fn checkpoint(&self, projection: &'static str) -> Result<Sequence, RowsFault> {
+                (**self).checkpoint(projection)
+            }
+        }
+
+        impl<T: Rows + ?Sized> Rows for $pointer {
+            fn commit(&self, changes: RowChanges) -> Result<(), RowsFault> {
+                (**self).commit(changes)
+            }
+
+            fn reset(&self, projection: &'static str, tables: &[&'static Table]) -> Result<(), RowsFault> {
+                (**self).reset(projection, tables)
+            }
+
+            fn snapshot(&self, read: &mut dyn FnMut(&dyn ReadRows)) -> Result<(), RowsFault> {
+                (**self).snapshot(read)
+            }
+        }
+    };
+}
+
+rows_behind!(&T);
+rows_behind!(Arc<T>);
+rows_behind!(Box<T>);

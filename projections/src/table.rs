@@ -1,0 +1,288 @@
+//! Typed rows over tables of bytes.
+//!
+//! ```text
+//! key    the key columns, one after the other, so that bytes sort as values do:
+//!          Id 16 bytes | Number 8 | Date 4, sign bit flipped | Time 8, sign bit flipped | Flag 1    (big-endian)
+//!          Text: its bytes, a zero byte inside as 00 FF, closed by 00 00
+//! value  version (1 byte, now 1), then the other columns in order, in the canonical forms of event-schemas:
+//!          Id 16 bytes | Number LEB128 | Minor zigzag LEB128 | Text length and UTF-8 | Date zigzag | Time 8 bytes | Flag 1
+//! ```
+//!
+//! Because every row follows its table's columns, a row can be shown, or kept by a store with columns, without knowing its
+//! type: [`columns`] reads it. A change of a row's columns is a new version, which means a rebuild of the projection.
+
+use std::fmt;
+use std::hash::Hash;
+use std::ops::ControlFlow;
+
+use event_schemas::codec::{CodecError, Reader};
+use event_schemas::{CivilDate, Currency, Sequence, Timestamp, codec};
+
+use crate::ports::{ColumnType, ReadRows, RowsFault, Table};
+
+/// The version of every row of this build.
+const VERSION: u8 = 1;
+
+/// A row of a table.
+pub trait Row: Sized {
+    /// The key columns.
+    type Key: Clone + Eq + Hash + Ord;
+
+    /// The table.
+    const TABLE: &'static Table;
+
+    /// Appends the key.
+    fn put_key(key: &Self::Key, out: &mut Vec<u8>);
+
+    /// Reads the key.
+    fn read_key(reader: &mut Reader<'_>) -> Result<Self::Key, CodecError>;
+
+    /// Appends the columns that are not the key.
+    fn put(&self, out: &mut Vec<u8>);
+
+    /// Reads them.
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError>;
+
+    /// The key's bytes.
+    fn key_bytes(key: &Self::Key) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        Self::put_key(key, &mut out);
+        out
+    }
+
+    /// The value's bytes.
+    fn value_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(96);
+        out.push(VERSION);
+        self.put(&mut out);
+        out
+    }
+
+    /// The key of these bytes.
+    fn key_of(bytes: &[u8]) -> Result<Self::Key, RowsFault> {
+        let mut reader = Reader::new(bytes);
+        Self::read_key(&mut reader)
+            .and_then(|key| reader.finish().map(|()| key))
+            .map_err(|error| damaged(Self::TABLE, &error))
+    }
+
+    /// The row of these bytes.
+    fn value_of(bytes: &[u8]) -> Result<Self, RowsFault> {
+        let mut reader = Reader::new(bytes);
+        read_version(&mut reader)
+            .and_then(|()| Self::read(&mut reader))
+            .and_then(|row| reader.finish().map(|()| row))
+            .map_err(|error| damaged(Self::TABLE, &error))
+    }
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<(), CodecError> {
+    match reader.byte("row version")? {
+        VERSION => Ok(()),
+        other => Err(CodecError::UnknownTag { what: "row version", tag: other.into() }),
+    }
+}
+
+/// A row that does not have the form its table declares.
+pub(crate) fn damaged(table: &Table, reason: &dyn fmt::Display) -> RowsFault {
+    RowsFault::Damaged { table: table.name, reason: reason.to_string() }
+}
+
+/// The row of a key.
+pub fn get<R: Row>(rows: &dyn ReadRows, key: &R::Key) -> Result<Option<R>, RowsFault> {
+    rows.get(R::TABLE, &R::key_bytes(key))?.map(|bytes| R::value_of(&bytes)).transpose()
+}
+
+/// Visits the rows with `from <= key < to` in order, or backwards, until the visitor breaks off.
+pub fn scan<R: Row>(
+    rows: &dyn ReadRows,
+    from: &[u8],
+    to: Option<&[u8]>,
+    backwards: bool,
+    visit: &mut dyn FnMut(R::Key, R) -> ControlFlow<()>,
+) -> Result<(), RowsFault> {
+    let mut fault = None;
+    rows.range(R::TABLE, from, to, backwards, &mut |key, value| match R::key_of(key)
+        .and_then(|key| Ok((key, R::value_of(value)?)))
+    {
+        Ok((key, row)) => visit(key, row),
+        Err(error) => {
+            fault = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    fault.map_or(Ok(()), Err)
+}
+
+/// The smallest key behind all keys that start with this prefix; `None` if there is none (all bytes are 255).
+pub fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// The smallest key behind this one.
+pub fn behind_key(key: &[u8]) -> Vec<u8> {
+    let mut end = Vec::with_capacity(key.len() + 1);
+    end.extend_from_slice(key);
+    end.push(0);
+    end
+}
+
+// Key columns.
+
+/// Appends a number to a key.
+pub fn put_key_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+/// Reads a number of a key.
+pub fn key_number(reader: &mut Reader<'_>) -> Result<u64, CodecError> {
+    reader.array("key number").map(u64::from_be_bytes)
+}
+
+/// Appends a date to a key.
+pub fn put_key_date(out: &mut Vec<u8>, date: CivilDate) {
+    out.extend_from_slice(&(date.days().cast_unsigned() ^ (1 << 31)).to_be_bytes());
+}
+
+/// Reads a date of a key.
+pub fn key_date(reader: &mut Reader<'_>) -> Result<CivilDate, CodecError> {
+    let days = (u32::from_be_bytes(reader.array("key date")?) ^ (1 << 31)).cast_signed();
+    CivilDate::from_days(days).ok_or(CodecError::NotCanonical("key date"))
+}
+
+/// Appends a point in time to a key.
+pub fn put_key_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&(time.0.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+}
+
+/// Reads a point in time of a key.
+pub fn key_time(reader: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
+    reader.array("key time").map(|bytes| Timestamp((u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()))
+}
+
+/// Appends a text to a key; texts sort by their bytes, a shorter one before those it begins.
+pub fn put_key_text(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        out.push(byte);
+        if byte == 0 {
+            out.push(0xff);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+}
+
+/// Reads a text of a key.
+pub fn key_text(reader: &mut Reader<'_>) -> Result<Box<str>, CodecError> {
+    let mut text = Vec::new();
+    loop {
+        match reader.byte("key text")? {
+            0 => match reader.byte("key text")? {
+                0 => break,
+                0xff => text.push(0),
+                _ => return Err(CodecError::NotCanonical("key text")),
+            },
+            byte => text.push(byte),
+        }
+    }
+    String::from_utf8(text).map(String::into_boxed_str).map_err(|_| CodecError::NotCanonical("key text"))
+}
+
+// Value columns that event-schemas has no helper for.
+
+/// Appends a sequence.
+pub(crate) fn put_sequence(out: &mut Vec<u8>, sequence: Sequence) {
+    codec::put_varint(out, sequence.0.into());
+}
+
+/// Reads a sequence.
+pub(crate) fn sequence(reader: &mut Reader<'_>) -> Result<Sequence, CodecError> {
+    reader.number("sequence").map(Sequence)
+}
+
+/// Appends a point in time.
+pub(crate) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.0.to_be_bytes());
+}
+
+/// Reads a point in time.
+pub(crate) fn time(reader: &mut Reader<'_>) -> Result<Timestamp, CodecError> {
+    reader.array("time").map(|bytes| Timestamp(i64::from_be_bytes(bytes)))
+}
+
+/// Appends a currency as two columns: its code (text) and its exponent (number).
+pub(crate) fn put_currency(out: &mut Vec<u8>, currency: Currency) {
+    codec::put_text(out, currency.code());
+    codec::put_varint(out, currency.exponent().into());
+}
+
+/// Reads a currency of two columns.
+pub(crate) fn currency(reader: &mut Reader<'_>) -> Result<Currency, CodecError> {
+    let code = reader.text("currency")?;
+    let exponent = reader.number("exponent")?;
+    currency_of(&code, exponent)
+}
+
+/// The currency of its two columns.
+pub(crate) fn currency_of(code: &str, exponent: u64) -> Result<Currency, CodecError> {
+    let code: Option<[u8; 3]> = code.as_bytes().try_into().ok();
+    code.zip(u8::try_from(exponent).ok())
+        .and_then(|(code, exponent)| Currency::from_parts(code, exponent))
+        .ok_or(CodecError::NotCanonical("currency"))
+}
+
+/// Shows a row by its table's columns, without knowing its type: name and text of each.
+pub fn columns(table: &'static Table, key: &[u8], value: &[u8]) -> Result<Vec<(&'static str, String)>, RowsFault> {
+    let mut shown = Vec::with_capacity(table.columns.len());
+    let mut read = || -> Result<(), CodecError> {
+        let (key_columns, value_columns) =
+            table.columns.split_at_checked(table.key_columns).ok_or(CodecError::NotCanonical("key columns"))?;
+        let mut reader = Reader::new(key);
+        for (name, column) in key_columns {
+            shown.push((*name, key_column(&mut reader, *column)?));
+        }
+        reader.finish()?;
+        let mut reader = Reader::new(value);
+        read_version(&mut reader)?;
+        for (name, column) in value_columns {
+            shown.push((*name, value_column(&mut reader, *column)?));
+        }
+        reader.finish()
+    };
+    read().map_err(|error| damaged(table, &error))?;
+    Ok(shown)
+}
+
+fn id_text(id: u128) -> String {
+    event_schemas::AccountId(id).to_string()
+}
+
+fn key_column(reader: &mut Reader<'_>, column: ColumnType) -> Result<String, CodecError> {
+    Ok(match column {
+        ColumnType::Id => id_text(reader.id("key id")?),
+        ColumnType::Number => key_number(reader)?.to_string(),
+        ColumnType::Minor => return Err(CodecError::NotCanonical("an amount as key")),
+        ColumnType::Text => key_text(reader)?.into(),
+        ColumnType::Date => key_date(reader)?.to_string(),
+        ColumnType::Time => key_time(reader)?.to_string(),
+        ColumnType::Flag => reader.flag("key flag")?.to_string(),
+    })
+}
+
+fn value_column(reader: &mut Reader<'_>, column: ColumnType) -> Result<String, CodecError> {
+    Ok(match column {
+        ColumnType::Id => id_text(reader.id("id")?),
+        ColumnType::Number => reader.number::<u64>("number")?.to_string(),
+        ColumnType::Minor => reader.signed("amount")?.to_string(),
+        ColumnType::Text => reader.text("text")?.into(),
+        ColumnType::Date => reader.date()?.to_string(),
+        ColumnType::Time => time(reader)?.to_string(),
+        ColumnType::Flag => reader.flag("flag")?.to_string(),
+    })
+}
