@@ -1,0 +1,199 @@
+//! Accounts: opened, frozen, unfrozen and closed; listed, shown, with their balances and statements.
+
+use axum::http::StatusCode;
+use event_schemas::bounds::{OWNER_MAX_BYTES, TEXT_MAX_BYTES};
+use event_schemas::command::{AccountAct, BalancePolicy, OpenAccount};
+use event_schemas::{AccountId, CivilDate, CommandBody, Sequence, Timestamp};
+use projections::{balances, statements};
+use serde::{Deserialize, Serialize};
+
+use crate::amounts;
+use crate::body::parse;
+use crate::call::{Call, Outcome, json};
+use crate::cursor::{CursorOf, Paged};
+use crate::dto::{AccountActRequest, OpenAccountRequest};
+use crate::idempotency::command_id;
+use crate::policy::Action;
+use crate::problem::{Code, Problem};
+use crate::reading::{FreshQuery, PageQuery, fresh, must_own, read, read_range};
+use crate::text::free_text;
+use crate::verdict::{record, record_as};
+use crate::views::{AccountJson, BalanceJson};
+
+/// `POST …/accounts`. The account's id is the one given, else the one that follows from the code, else the command's own:
+/// a retry asks for the same account in each case.
+pub(crate) async fn open(call: Call) -> Outcome {
+    call.permit(Action::OpenAccount)?;
+    let request = parse::<OpenAccountRequest<'static>>(&call.body)?;
+    let currency = amounts::currency(&request.currency, "#/currency")?;
+    let code = request.code.as_deref().map(|code| amounts::new_code(code, "#/code")).transpose()?;
+    let policy = match request.overdraft.as_deref() {
+        Some(text) => amounts::overdraft(text, currency, "#/overdraft")?,
+        None => BalancePolicy::NO_OVERDRAFT,
+    };
+    let owner = free_text(request.owner.as_deref().unwrap_or(""), "#/owner", OWNER_MAX_BYTES)?;
+    let id = command_id(&call.headers, request.id, &call.principal, "open_account")?;
+    let named = request.account.is_some();
+    let account = match (request.account.as_deref(), code.as_deref()) {
+        (Some(text), _) => text.parse().map_err(|_| {
+            Problem::field(Code::FieldInvalid, "#/account", "a UUID is expected; leave it out to get one")
+        })?,
+        (None, Some(code)) => AccountId::from_code(call.state.book, code),
+        (None, None) => AccountId(id.0),
+    };
+    let code = code.unwrap_or_default();
+    let open = OpenAccount { account, code, kind: request.kind, currency, owner, policy };
+    // An id that nobody gave follows from the code, so where ids differ it is the code that was changed.
+    let member = |field| if field == "account" && !named { "code" } else { field };
+    record_as(&call, id, CommandBody::OpenAccount(open), member).await
+}
+
+/// `POST …/accounts/{account}/freeze`.
+pub(crate) async fn freeze(call: Call) -> Outcome {
+    act(call, Action::FreezeAccount, CommandBody::FreezeAccount).await
+}
+
+/// `POST …/accounts/{account}/unfreeze`.
+pub(crate) async fn unfreeze(call: Call) -> Outcome {
+    act(call, Action::UnfreezeAccount, CommandBody::UnfreezeAccount).await
+}
+
+/// `POST …/accounts/{account}/close`.
+pub(crate) async fn close(call: Call) -> Outcome {
+    act(call, Action::CloseAccount, CommandBody::CloseAccount).await
+}
+
+async fn act(call: Call, action: Action, command: fn(AccountAct) -> CommandBody) -> Outcome {
+    call.permit(action)?;
+    // A body may be left out: all it can hold is optional.
+    let request = match call.body.as_ref() {
+        [] => AccountActRequest::default(),
+        body => parse::<AccountActRequest<'static>>(body)?,
+    };
+    let reason = free_text(request.reason.as_deref().unwrap_or(""), "#/reason", TEXT_MAX_BYTES)?;
+    let account = account_of_path(&call)?;
+    record(&call, request.id, command(AccountAct { account, reason })).await
+}
+
+/// The account in the path. What can't be the name of an account is none.
+pub(crate) fn account_of_path(call: &Call) -> Result<AccountId, Problem> {
+    amounts::account(call.param("account"), call.state.book, "#").map_err(|_| Problem::new(Code::AccountNotFound))
+}
+
+#[derive(Serialize)]
+struct AccountAnswer {
+    #[serde(flatten)]
+    account: AccountJson,
+    sequence: Sequence,
+}
+
+#[derive(Serialize)]
+struct AccountsAnswer {
+    accounts: Vec<AccountJson>,
+    next_cursor: Option<String>,
+    sequence: Sequence,
+}
+
+/// `GET …/accounts/{account}`.
+pub(crate) async fn get(call: Call) -> Outcome {
+    let customer = call.permit(Action::ReadAccount)?;
+    let query: FreshQuery = call.query()?;
+    let account = account_of_path(&call)?;
+    let state = &*call.state;
+    fresh(state, query).await?;
+    if let Some(customer) = customer {
+        must_own(state, customer, account)?;
+    }
+    let view = read(state, |rows| balances::account(rows, account))?.ok_or_else(missing)?;
+    let sequence = view.balance.sequence;
+    json(StatusCode::OK, &AccountAnswer { account: view.into(), sequence })
+}
+
+/// `GET …/accounts`: in the order of their ids; for a customer its own.
+pub(crate) async fn list(call: Call) -> Outcome {
+    let customer = call.permit(Action::ListAccounts)?.map(str::to_owned);
+    let query: PageQuery = call.query()?;
+    let limit = query.limit()?;
+    let state = &*call.state;
+    let cursors = CursorOf::new(Paged::Accounts, state.book, &[customer.as_deref().unwrap_or_default().as_bytes()]);
+    let after = match &query.cursor {
+        None => None,
+        Some(text) => {
+            let position = cursors.decode(text)?;
+            let id: [u8; 16] = position.try_into().map_err(|_| Problem::new(Code::CursorInvalid))?;
+            Some(AccountId(u128::from_be_bytes(id)))
+        }
+    };
+    fresh(state, query.fresh()).await?;
+    let page = read_range(state, move |rows| balances::accounts_page(rows, customer.as_deref(), after, limit)).await?;
+    let answer = AccountsAnswer {
+        accounts: page.accounts.into_iter().map(Into::into).collect(),
+        next_cursor: page.next.map(|next| cursors.encode(&next.0.to_be_bytes())),
+        sequence: page.sequence,
+    };
+    json(StatusCode::OK, &answer)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BalanceQuery {
+    min_sequence: Option<u64>,
+    timeout_ms: Option<u64>,
+    at_sequence: Option<u64>,
+    at_time: Option<String>,
+    on_date: Option<String>,
+}
+
+/// The moment a balance is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    Now,
+    AtSequence(Sequence),
+    AtTime(Timestamp),
+    OnDate(CivilDate),
+}
+
+impl BalanceQuery {
+    fn moment(&self) -> Result<Moment, Problem> {
+        let invalid = |detail: &str| Problem::detailed(Code::QueryInvalid, detail);
+        match (self.at_sequence, self.at_time.as_deref(), self.on_date.as_deref()) {
+            (None, None, None) => Ok(Moment::Now),
+            (Some(sequence), None, None) => Ok(Moment::AtSequence(Sequence(sequence))),
+            (None, Some(time), None) => {
+                time.parse().map(Moment::AtTime).map_err(|_| invalid("at_time must be a time as in RFC 3339"))
+            }
+            (None, None, Some(date)) => {
+                date.parse().map(Moment::OnDate).map_err(|_| invalid("on_date must be a date as YYYY-MM-DD"))
+            }
+            _ => Err(invalid("give one of at_sequence, at_time and on_date")),
+        }
+    }
+}
+
+/// `GET …/accounts/{account}/balance`: now, after a sequence, at a time of recording, or by effective date.
+pub(crate) async fn balance(call: Call) -> Outcome {
+    let customer = call.permit(Action::ReadAccount)?;
+    let query: BalanceQuery = call.query()?;
+    let moment = query.moment()?;
+    let account = account_of_path(&call)?;
+    let state = &*call.state;
+    // A balance at a sequence is one only when that sequence is applied.
+    let min_sequence = query.min_sequence.max(query.at_sequence);
+    fresh(state, FreshQuery { min_sequence, timeout_ms: query.timeout_ms }).await?;
+    if let Some(customer) = customer {
+        must_own(state, customer, account)?;
+    }
+    let view = match moment {
+        Moment::Now => read(state, |rows| balances::balance_now(rows, account))?,
+        Moment::AtSequence(sequence) => {
+            read_range(state, move |rows| statements::balance_at_sequence(rows, account, sequence)).await?
+        }
+        Moment::AtTime(time) => read_range(state, move |rows| statements::balance_at_time(rows, account, time)).await?,
+        Moment::OnDate(date) => read_range(state, move |rows| balances::balance_on_date(rows, account, date)).await?,
+    };
+    json(StatusCode::OK, &BalanceJson::from(view.ok_or_else(missing)?))
+}
+
+fn missing() -> Problem {
+    Problem::new(Code::AccountNotFound)
+}

@@ -1,0 +1,47 @@
+//! General entries: `POST /v1/books/{book}/entries`.
+
+use event_schemas::bounds::{POSTINGS_MAX, POSTINGS_MIN, TEXT_MAX_BYTES};
+use event_schemas::command::PostEntry;
+use event_schemas::{BookId, CommandBody, Posting, Postings};
+
+use crate::amounts;
+use crate::body::parse;
+use crate::call::{Call, Outcome};
+use crate::dto::{EntryRequest, PostingRequest};
+use crate::policy::Action;
+use crate::problem::{Code, Problem};
+use crate::text::free_text;
+use crate::verdict::record;
+
+/// Posts an entry. Whether it balances is for the book to say: that verdict belongs on record.
+pub(crate) async fn post(call: Call) -> Outcome {
+    call.permit(Action::PostEntry)?;
+    let request = parse::<EntryRequest<'static>>(&call.body)?;
+    let count = request.postings.len();
+    if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&count) {
+        let detail = format!("an entry has {POSTINGS_MIN} to {POSTINGS_MAX} postings, this one {count}");
+        return Err(Problem::field(Code::PostingsOutOfBounds, "#/postings", detail));
+    }
+    let postings = request
+        .postings
+        .iter()
+        .enumerate()
+        .map(|(at, request)| posting(request, at, call.state.book))
+        .collect::<Result<Postings, Problem>>()?;
+    let entry = PostEntry {
+        postings,
+        effective_on: amounts::effective_on(request.effective_on.as_deref())?,
+        reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
+    };
+    record(&call, request.id, CommandBody::PostEntry(entry)).await
+}
+
+fn posting(request: &PostingRequest<'_>, at: usize, book: BookId) -> Result<Posting, Problem> {
+    let pointer = |member: &str| format!("#/postings/{at}/{member}");
+    let currency = amounts::currency(&request.currency, &pointer("currency"))?;
+    Ok(Posting {
+        account: amounts::account(&request.account, book, &pointer("account"))?,
+        side: request.side,
+        money: amounts::positive(&request.amount, currency, &pointer("amount"))?,
+    })
+}

@@ -1,0 +1,147 @@
+//! Who may do what: one small pure function, so that the whole policy is one table in the tests.
+//!
+//! It rules on the key's scopes and on whether it is confined to a customer. Which book a key may see is ruled before
+//! (a book of another tenant is not there), and where the ruling depends on an account's owner the handler looks it up.
+
+use crate::keys::{Principal, Scope};
+use crate::problem::{Code, Problem};
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    OpenAccount,
+    FreezeAccount,
+    UnfreezeAccount,
+    CloseAccount,
+    TopUp,
+    Withdraw,
+    /// With a fee set by the caller or without.
+    Transfer {
+        sets_fee: bool,
+    },
+    PostEntry,
+    ReadBook,
+    ListAccounts,
+    ReadAccount,
+    ReadTrialBalance,
+    ReadCommand,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    /// Yes.
+    Allowed,
+    /// Yes, for what is the customer's own: the account debited or read, the accounts listed, the commands given.
+    IfOwn,
+    /// No, and why.
+    Denied(&'static str),
+}
+
+/// The policy.
+pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
+    let needed = match action {
+        Action::OpenAccount | Action::TopUp | Action::Withdraw | Action::Transfer { .. } | Action::PostEntry => {
+            Scope::Write
+        }
+        Action::FreezeAccount | Action::UnfreezeAccount | Action::CloseAccount => Scope::Admin,
+        Action::ReadBook
+        | Action::ListAccounts
+        | Action::ReadAccount
+        | Action::ReadTrialBalance
+        | Action::ReadCommand => Scope::Read,
+    };
+    if !principal.scopes.has(needed) {
+        return Ruling::Denied(match needed {
+            Scope::Read => "this needs the scope read",
+            Scope::Write => "this needs the scope write",
+            Scope::Admin => "this needs the scope admin",
+        });
+    }
+    if principal.customer.is_none() {
+        return Ruling::Allowed;
+    }
+    match action {
+        Action::Transfer { sets_fee: false } | Action::ListAccounts | Action::ReadAccount | Action::ReadCommand => {
+            Ruling::IfOwn
+        }
+        Action::Transfer { sets_fee: true } => Ruling::Denied("a customer's key can't set a fee"),
+        Action::ReadBook => Ruling::Allowed,
+        Action::OpenAccount
+        | Action::FreezeAccount
+        | Action::UnfreezeAccount
+        | Action::CloseAccount
+        | Action::TopUp
+        | Action::Withdraw
+        | Action::PostEntry
+        | Action::ReadTrialBalance => Ruling::Denied("a customer's key can't do this"),
+    }
+}
+
+/// The policy, with a denial as a problem. `Some` is the customer to whom the rest must belong.
+pub(crate) fn permit(principal: &Principal, action: Action) -> Result<Option<&str>, Problem> {
+    match rule(principal, action) {
+        Ruling::Allowed => Ok(None),
+        Ruling::IfOwn => match principal.customer.as_deref() {
+            // An empty name would be that of every account of the house.
+            Some(customer) if !customer.is_empty() => Ok(Some(customer)),
+            Some(_) | None => Err(Problem::new(Code::Forbidden)),
+        },
+        Ruling::Denied(why) => Err(Problem::detailed(Code::Forbidden, why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_schemas::PrincipalId;
+
+    use super::*;
+
+    fn principal(customer: bool, scopes: &[Scope]) -> Principal {
+        Principal {
+            id: PrincipalId(1),
+            tenant: "house".into(),
+            holder: "till".into(),
+            holder_scope: "till".into(),
+            customer: customer.then(|| "client:1".into()),
+            scopes: scopes.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn the_whole_policy() {
+        use Scope::{Admin, Read, Write};
+        // y allowed, o own only, - denied; for keys of the house with read, write, admin, all; then of a customer likewise.
+        let table = [
+            (Action::OpenAccount, "-y-y", "----"),
+            (Action::FreezeAccount, "--yy", "----"),
+            (Action::UnfreezeAccount, "--yy", "----"),
+            (Action::CloseAccount, "--yy", "----"),
+            (Action::TopUp, "-y-y", "----"),
+            (Action::Withdraw, "-y-y", "----"),
+            (Action::Transfer { sets_fee: false }, "-y-y", "-o-o"),
+            (Action::Transfer { sets_fee: true }, "-y-y", "----"),
+            (Action::PostEntry, "-y-y", "----"),
+            (Action::ReadBook, "y--y", "y--y"),
+            (Action::ListAccounts, "y--y", "o--o"),
+            (Action::ReadAccount, "y--y", "o--o"),
+            (Action::ReadTrialBalance, "y--y", "----"),
+            (Action::ReadCommand, "y--y", "o--o"),
+        ];
+        let scopes: [&[Scope]; 4] = [&[Read], &[Write], &[Admin], &[Read, Write, Admin]];
+        for (action, house, customer) in table {
+            for (is_customer, expected) in [(false, house), (true, customer)] {
+                let found: String = scopes
+                    .iter()
+                    .map(|scopes| match rule(&principal(is_customer, scopes), action) {
+                        Ruling::Allowed => 'y',
+                        Ruling::IfOwn => 'o',
+                        Ruling::Denied(_) => '-',
+                    })
+                    .collect();
+                assert_eq!(found, expected, "{action:?}, customer: {is_customer}");
+            }
+            assert_ne!(rule(&principal(false, &[]), action), Ruling::Allowed, "{action:?} without a scope");
+        }
+    }
+}

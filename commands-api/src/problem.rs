@@ -1,0 +1,399 @@
+//! Problem documents (RFC 9457): one table of codes, each with its status and its title, and the document that carries one.
+//!
+//! A code is part of the API: clients branch on it, so it never changes its meaning. Titles and details are for people.
+//! Rejections of the ledger stand in the same table, because a client sees no difference between what the API refuses by
+//! shape and what the book refuses by rule, except that the latter has a `sequence`: it is on record.
+//!
+//! No document says anything about the inside of the server: faults are logged where they are found, and what leaves here
+//! is the code and a fixed sentence.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use event_schemas::{CommandId, Rejection, Sequence, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident, $code:literal, $status:ident, $title:literal;)*) => {
+        /// Every code that a problem document may have.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Code {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable text.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The HTTP status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// A short sentence for people, the same for every occurrence.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON.
+    InvalidJson, "invalid_json", BAD_REQUEST, "The body is not valid JSON";
+    /// The body has a field that this request does not know.
+    UnknownField, "unknown_field", BAD_REQUEST, "The body has an unknown field";
+    /// A field that must be there is not.
+    MissingField, "missing_field", BAD_REQUEST, "A required field is missing";
+    /// A field has another type or form than it must.
+    FieldInvalid, "field_invalid", BAD_REQUEST, "A field has the wrong type or form";
+    /// The query string is not understood.
+    QueryInvalid, "query_invalid", BAD_REQUEST, "The query string is not valid";
+    /// The cursor is not one that this query gave out.
+    CursorInvalid, "cursor_invalid", BAD_REQUEST, "The cursor does not belong to this query";
+    /// A write without an identity.
+    IdempotencyKeyMissing, "idempotency_key_missing", BAD_REQUEST, "A write needs an Idempotency-Key header or an id";
+    /// The identity of a write is malformed or given twice.
+    IdempotencyKeyInvalid, "idempotency_key_invalid", BAD_REQUEST, "The Idempotency-Key is not valid";
+    /// The body could not be read to its end.
+    BodyUnreadable, "body_unreadable", BAD_REQUEST, "The body could not be read";
+    /// No key, or none that is known.
+    Unauthorized, "unauthorized", UNAUTHORIZED, "A valid API key is required";
+    /// The key may not do this.
+    Forbidden, "forbidden", FORBIDDEN, "This key may not do this";
+    /// No such resource.
+    NotFound, "not_found", NOT_FOUND, "There is no such resource";
+    /// No such book for this key.
+    BookNotFound, "book_not_found", NOT_FOUND, "There is no such book";
+    /// No such account, by a read model or by the book.
+    AccountNotFound, "account_not_found", NOT_FOUND, "There is no such account";
+    /// No verdict for this id.
+    CommandNotFound, "command_not_found", NOT_FOUND, "There is no verdict for this command";
+    /// The resource exists, the method does not.
+    MethodNotAllowed, "method_not_allowed", METHOD_NOT_ALLOWED, "The resource does not have this method";
+    /// The body came too slowly.
+    RequestTimeout, "request_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
+    /// The account's id or code is taken.
+    AccountExists, "account_exists", CONFLICT, "The account exists already";
+    /// The body is longer than allowed.
+    BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType, "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
+    /// The same identity with another content.
+    IdempotencyConflict, "idempotency_conflict", UNPROCESSABLE_ENTITY, "The same key was used for another request";
+    /// Zero or below, or a fee or overdraft below zero.
+    AmountNotPositive, "amount_not_positive", UNPROCESSABLE_ENTITY, "The amount is not positive";
+    /// More decimals than the currency has.
+    AmountTooPrecise, "amount_too_precise", UNPROCESSABLE_ENTITY, "The amount has too many decimals";
+    /// Not a decimal number.
+    AmountNotANumber, "amount_not_a_number", UNPROCESSABLE_ENTITY, "The amount is not a decimal number";
+    /// Above 10^24 minor units.
+    AmountTooLarge, "amount_too_large", UNPROCESSABLE_ENTITY, "The amount is too large";
+    /// Not a currency of ISO 4217.
+    CurrencyUnknown, "currency_unknown", UNPROCESSABLE_ENTITY, "The currency is not known";
+    /// Not a calendar date.
+    DateInvalid, "date_invalid", UNPROCESSABLE_ENTITY, "The date is not valid";
+    /// A text with control characters.
+    TextInvalid, "text_invalid", UNPROCESSABLE_ENTITY, "The text has control characters";
+    /// A text above its bound.
+    TextTooLong, "text_too_long", UNPROCESSABLE_ENTITY, "The text is too long";
+    /// What looks like a card number does not enter a journal that nothing is ever deleted from.
+    CardNumberInText, "card_number_in_text", UNPROCESSABLE_ENTITY, "The text contains what looks like a card number";
+    /// Fewer than two postings, or too many.
+    PostingsOutOfBounds, "postings_out_of_bounds", UNPROCESSABLE_ENTITY, "The entry has too few or too many postings";
+    /// The effective date is outside the open range.
+    EffectiveDateOutOfRange, "effective_date_out_of_range", UNPROCESSABLE_ENTITY, "The effective date is out of range";
+    /// The account code is reserved, malformed or does not go with the id.
+    AccountCodeInvalid, "account_code_invalid", UNPROCESSABLE_ENTITY, "The account code is not valid";
+    /// From and to are one account.
+    SameAccount, "same_account", UNPROCESSABLE_ENTITY, "Sender and receiver are the same account";
+    /// The account is closed.
+    AccountClosed, "account_closed", UNPROCESSABLE_ENTITY, "The account is closed";
+    /// The account is frozen.
+    AccountFrozen, "account_frozen", UNPROCESSABLE_ENTITY, "The account is frozen";
+    /// The account is not frozen.
+    AccountNotFrozen, "account_not_frozen", UNPROCESSABLE_ENTITY, "The account is not frozen";
+    /// The account has another currency.
+    CurrencyMismatch, "currency_mismatch", UNPROCESSABLE_ENTITY, "The account has another currency";
+    /// Debits and credits differ.
+    EntryUnbalanced, "entry_unbalanced", UNPROCESSABLE_ENTITY, "Debits and credits differ";
+    /// The account to be closed has a balance.
+    AccountNotEmpty, "account_not_empty", UNPROCESSABLE_ENTITY, "The account's balance is not zero";
+    /// Not enough money, overdraft included.
+    InsufficientFunds, "insufficient_funds", UNPROCESSABLE_ENTITY, "The account has insufficient funds";
+    /// The account's total would pass its bound.
+    BalanceOverflow, "balance_overflow", UNPROCESSABLE_ENTITY, "The account's total would be too large";
+    /// Too many refused commands by one principal.
+    RejectionBudgetSpent, "rejection_budget_spent", TOO_MANY_REQUESTS, "Too many refused commands: wait and try again";
+    /// A mistake of ours.
+    Internal, "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
+    /// The queue of the engine is full.
+    EngineBusy, "engine_busy", SERVICE_UNAVAILABLE, "The ledger is busy: try again";
+    /// The writer has stopped.
+    WriterStopped, "writer_stopped", SERVICE_UNAVAILABLE, "The ledger takes no commands now";
+    /// This server keeps no read models.
+    ReadModelsOff, "read_models_off", SERVICE_UNAVAILABLE, "This server keeps no read models";
+    /// The read models can't be read.
+    ReadModelFailed, "read_model_failed", SERVICE_UNAVAILABLE, "The read models can't be read now";
+    /// The API keys can't be read, so nobody is known.
+    KeysUnavailable, "keys_unavailable", SERVICE_UNAVAILABLE, "API keys can't be checked now";
+    /// The read models did not reach `min_sequence` in time.
+    ReadModelBehind, "read_model_behind", GATEWAY_TIMEOUT, "The read models have not reached that sequence yet";
+    /// The engine did not answer in time.
+    VerdictLate, "verdict_late", GATEWAY_TIMEOUT, "The verdict is not known yet: ask again with the same key";
+    /// The disk is full.
+    JournalFull, "journal_full", INSUFFICIENT_STORAGE, "The ledger is read-only: its journal has no space";
+}
+
+impl From<&Rejection> for Code {
+    fn from(rejection: &Rejection) -> Self {
+        match rejection {
+            Rejection::PostingsOutOfBounds { .. } => Self::PostingsOutOfBounds,
+            Rejection::AmountNotPositive => Self::AmountNotPositive,
+            Rejection::AmountTooLarge => Self::AmountTooLarge,
+            Rejection::EffectiveDateOutOfRange { .. } => Self::EffectiveDateOutOfRange,
+            Rejection::AccountCodeInvalid => Self::AccountCodeInvalid,
+            Rejection::AccountExists { .. } => Self::AccountExists,
+            Rejection::SameAccount { .. } => Self::SameAccount,
+            Rejection::AccountNotFound { .. } => Self::AccountNotFound,
+            Rejection::AccountClosed { .. } => Self::AccountClosed,
+            Rejection::AccountFrozen { .. } => Self::AccountFrozen,
+            Rejection::AccountNotFrozen { .. } => Self::AccountNotFrozen,
+            Rejection::CurrencyMismatch { .. } => Self::CurrencyMismatch,
+            Rejection::EntryUnbalanced { .. } => Self::EntryUnbalanced,
+            Rejection::AccountNotEmpty { .. } => Self::AccountNotEmpty,
+            Rejection::InsufficientFunds { .. } => Self::InsufficientFunds,
+            Rejection::BalanceOverflow { .. } => Self::BalanceOverflow,
+        }
+    }
+}
+
+/// What is wrong with one part of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// For people.
+    pub detail: String,
+    /// Where: a JSON pointer as a URI fragment, such as `#/amount`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+}
+
+/// A refusal on its way to the client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem(Box<Document>);
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Document {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_id: Option<CommandId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<Sequence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<Value>,
+    #[serde(skip)]
+    retry_after_s: Option<u64>,
+    #[serde(skip)]
+    replayed: bool,
+    #[serde(skip)]
+    which: Code,
+}
+
+impl Problem {
+    /// A problem with the title alone.
+    pub fn new(code: Code) -> Self {
+        Self(Box::new(Document {
+            r#type: format!("urn:doppia:problem:{}", code.code()),
+            title: code.title(),
+            status: code.status().as_u16(),
+            code: code.code(),
+            detail: None,
+            errors: Vec::new(),
+            command_id: None,
+            sequence: None,
+            recorded_at: None,
+            observed: None,
+            retry_after_s: None,
+            replayed: false,
+            which: code,
+        }))
+    }
+
+    /// A problem with a sentence about this occurrence.
+    pub fn detailed(code: Code, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(code);
+        problem.0.detail = Some(detail.into());
+        problem
+    }
+
+    /// A problem with one field of the body: `pointer` is a URI fragment such as `#/amount`.
+    pub fn field(code: Code, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::detailed(code, detail.clone()).with_error(detail, Some(pointer.into()))
+    }
+
+    /// Adds what is wrong with one part.
+    #[must_use]
+    pub fn with_error(mut self, detail: impl Into<String>, pointer: Option<String>) -> Self {
+        self.0.errors.push(FieldError { detail: detail.into(), pointer });
+        self
+    }
+
+    /// Names the command.
+    #[must_use]
+    pub fn with_command(mut self, id: CommandId) -> Self {
+        self.0.command_id = Some(id);
+        self
+    }
+
+    /// Says where the verdict stands.
+    #[must_use]
+    pub fn with_record(mut self, sequence: Sequence, recorded_at: Option<Timestamp>, replayed: bool) -> Self {
+        self.0.sequence = Some(sequence);
+        self.0.recorded_at = recorded_at;
+        self.0.replayed = replayed;
+        self
+    }
+
+    /// Adds what was observed; nothing if there was nothing.
+    #[must_use]
+    pub fn with_observed(mut self, observed: Option<Value>) -> Self {
+        self.0.observed = observed;
+        self
+    }
+
+    /// Tells the client when to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_s = Some(seconds.max(1));
+        self
+    }
+
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        self.0.which
+    }
+
+    /// The document, for tests that look into it.
+    #[cfg(test)]
+    pub(crate) fn document_json(&self) -> Value {
+        serde_json::to_value(&*self.0).unwrap_or_default()
+    }
+
+    /// The HTTP response.
+    pub(crate) fn into_response(self) -> Response {
+        let document = *self.0;
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = document.which.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if document.which == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = document.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if document.replayed {
+            headers.insert(crate::idempotency::REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::collections::HashSet;
+    use std::fmt::Write as _;
+
+    use event_schemas::{AccountId, CivilDate, Currency};
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_have_the_form_of_codes() {
+        let mut seen = HashSet::new();
+        for code in Code::ALL {
+            let text = code.code();
+            assert!(seen.insert(text), "{text} stands twice in the table");
+            assert!(text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{text}");
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_documented() {
+        let mut expected = String::from(
+            "# Problems\n\nEvery problem document (RFC 9457, `application/problem+json`) has one of these codes. A code never \
+             changes its meaning;\ntitles and details may. This table is compared with the code by a test.\n\n| code | status | \
+             title |\n| --- | --- | --- |\n",
+        );
+        for code in Code::ALL {
+            writeln!(expected, "| `{}` | {} | {} |", code.code(), code.status().as_u16(), code.title()).unwrap();
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/PROBLEMS.md");
+        if std::env::var_os("UPDATE_PROBLEMS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        let documented = std::fs::read_to_string(path).unwrap();
+        assert_eq!(documented, expected, "run the tests with UPDATE_PROBLEMS=1 to write PROBLEMS.md again");
+    }
+
+    #[test]
+    fn every_rejection_keeps_its_code() {
+        let account = AccountId(1);
+        let currency: Currency = "EUR".parse().unwrap();
+        let all = [
+            Rejection::PostingsOutOfBounds { count: 1 },
+            Rejection::AmountNotPositive,
+            Rejection::AmountTooLarge,
+            Rejection::EffectiveDateOutOfRange { earliest: CivilDate::MIN, latest: CivilDate::MAX },
+            Rejection::AccountCodeInvalid,
+            Rejection::AccountExists { account },
+            Rejection::SameAccount { account },
+            Rejection::AccountNotFound { account },
+            Rejection::AccountClosed { account },
+            Rejection::AccountFrozen { account },
+            Rejection::AccountNotFrozen { account },
+            Rejection::CurrencyMismatch { account, account_currency: currency },
+            Rejection::EntryUnbalanced { currency, debits_minor: 1, credits_minor: 2 },
+            Rejection::AccountNotEmpty { account, balance_minor: 1 },
+            Rejection::InsufficientFunds { account, available_minor: 1, required_minor: 2 },
+            Rejection::BalanceOverflow { account },
+        ];
+        for rejection in &all {
+            let code = Code::from(rejection);
+            assert_eq!(code.code(), rejection.code());
+            let expected = match code {
+                Code::AccountNotFound => 404,
+                Code::AccountExists => 409,
+                _ => 422,
+            };
+            assert_eq!(code.status().as_u16(), expected, "{}", code.code());
+        }
+    }
+
+    #[test]
+    fn a_problem_says_nothing_it_does_not_know() {
+        let json = serde_json::to_value(&*Problem::new(Code::Internal).0).unwrap();
+        let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["code", "status", "title", "type"]);
+    }
+}

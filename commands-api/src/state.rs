@@ -1,0 +1,72 @@
+//! What the API works with, handed over once when the router is built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_schemas::{BookId, Sequence};
+use ledger_core::ports::CommandSink;
+use projections::ports::Rows;
+use tokio::sync::watch;
+
+use crate::admission::{Admission, Budgets};
+use crate::keys::KeyRing;
+use crate::request_id::RequestIds;
+
+/// How long to wait for a verdict before saying that it is not known yet.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The parts of the API's state.
+pub struct ApiParts {
+    /// The book this server keeps.
+    pub book: BookId,
+    /// The tenant it belongs to: for keys of other tenants it is not there.
+    pub tenant: String,
+    /// The engine.
+    pub sink: Arc<dyn CommandSink>,
+    /// The read models; `None` answers queries with `read_models_off`.
+    pub rows: Option<Arc<dyn Rows>>,
+    /// The sequence that every read model has applied, sent after its rows are committed.
+    pub progress: watch::Receiver<Sequence>,
+    /// The keys.
+    pub keys: KeyRing,
+    /// What a principal may put on record.
+    pub budgets: Budgets,
+}
+
+/// The state of the API. Cloning shares it.
+#[derive(Clone)]
+pub struct ApiState(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) book: BookId,
+    pub(crate) tenant: String,
+    pub(crate) sink: Arc<dyn CommandSink>,
+    pub(crate) rows: Option<Arc<dyn Rows>>,
+    pub(crate) progress: watch::Receiver<Sequence>,
+    pub(crate) keys: KeyRing,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) verdict_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+}
+
+impl ApiState {
+    /// A state of these parts.
+    pub fn new(parts: ApiParts) -> Self {
+        Self(Arc::new(Shared {
+            book: parts.book,
+            tenant: parts.tenant,
+            sink: parts.sink,
+            rows: parts.rows,
+            progress: parts.progress,
+            keys: parts.keys,
+            admission: Arc::new(Admission::new(parts.budgets)),
+            request_ids: RequestIds::new(),
+            verdict_timeout: VERDICT_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+        }))
+    }
+}

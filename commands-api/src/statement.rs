@@ -1,0 +1,133 @@
+//! Statements: `GET …/accounts/{account}/statement`, posting by posting with the balance after each.
+//!
+//! A cursor addresses a posting. Postings never change or move, so a cursor stays good for ever and no posting is shown
+//! twice or left out, however much is posted between two pages.
+
+use axum::http::StatusCode;
+use event_schemas::{AccountId, CivilDate, CommandId, PrincipalId, Sequence, Side, Timestamp};
+use projections::statements::{Order, StatementCursor, StatementLine, statement_page};
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::account_of_path;
+use crate::call::{Call, Outcome, json};
+use crate::cursor::{CursorOf, Paged};
+use crate::policy::Action;
+use crate::problem::{Code, Problem};
+use crate::reading::{FreshQuery, fresh, must_own, page_limit, read_range};
+use crate::views::AmountJson;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatementQuery {
+    min_sequence: Option<u64>,
+    timeout_ms: Option<u64>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+    #[serde(default)]
+    order: OrderQuery,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OrderQuery {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
+#[derive(Serialize)]
+struct StatementAnswer {
+    account: AccountId,
+    lines: Vec<LineJson>,
+    /// Where the next page begins; `null` if nothing follows by now.
+    next_cursor: Option<String>,
+    /// Where this page ends, to ask later for what is posted after it; `null` for an empty page.
+    end_cursor: Option<String>,
+    sequence: Sequence,
+}
+
+#[derive(Serialize)]
+struct LineJson {
+    sequence: Sequence,
+    posting: u16,
+    side: Side,
+    amount: AmountJson,
+    balance: AmountJson,
+    currency: String,
+    effective_on: CivilDate,
+    recorded_at: Timestamp,
+    entry_kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reference: Box<str>,
+    command_id: CommandId,
+    /// Who gave the command; customers are not shown who moved their money in the house.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<PrincipalId>,
+}
+
+/// A page of an account's statement.
+pub(crate) async fn get(call: Call) -> Outcome {
+    let customer = call.permit(Action::ReadAccount)?;
+    let query: StatementQuery = call.query()?;
+    let limit = page_limit(query.limit)?;
+    let account = account_of_path(&call)?;
+    let (order, order_byte) = match query.order {
+        OrderQuery::OldestFirst => (Order::OldestFirst, 0_u8),
+        OrderQuery::NewestFirst => (Order::NewestFirst, 1),
+    };
+    let state = &*call.state;
+    let cursors = CursorOf::new(Paged::Statement, state.book, &[&account.0.to_be_bytes(), &[order_byte]]);
+    let cursor = query.cursor.as_deref().map(|text| position(&cursors.decode(text)?)).transpose()?;
+    fresh(state, FreshQuery { min_sequence: query.min_sequence, timeout_ms: query.timeout_ms }).await?;
+    let shows_actor = customer.is_none();
+    if let Some(customer) = customer {
+        must_own(state, customer, account)?;
+    }
+    let page = read_range(state, move |rows| statement_page(rows, account, cursor, limit, order))
+        .await?
+        .ok_or_else(|| Problem::new(Code::AccountNotFound))?;
+    let text = |cursor: StatementCursor| {
+        let mut position = [0; 10];
+        let (sequence, posting) = position.split_at_mut(8);
+        sequence.copy_from_slice(&cursor.sequence.0.to_be_bytes());
+        posting.copy_from_slice(&cursor.posting.to_be_bytes());
+        cursors.encode(&position)
+    };
+    let answer = StatementAnswer {
+        account,
+        next_cursor: page.next.map(text),
+        end_cursor: page.lines.last().map(|line| text(line.cursor())),
+        lines: page.lines.into_iter().map(|line| line_json(line, shows_actor)).collect(),
+        sequence: page.sequence,
+    };
+    json(StatusCode::OK, &answer)
+}
+
+/// The posting that a cursor's position names.
+fn position(bytes: &[u8]) -> Result<StatementCursor, Problem> {
+    let read = || {
+        let (sequence, posting) = bytes.split_at_checked(8)?;
+        Some(StatementCursor {
+            sequence: Sequence(u64::from_be_bytes(sequence.try_into().ok()?)),
+            posting: u16::from_be_bytes(posting.try_into().ok()?),
+        })
+    };
+    read().ok_or_else(|| Problem::new(Code::CursorInvalid))
+}
+
+fn line_json(line: StatementLine, shows_actor: bool) -> LineJson {
+    LineJson {
+        sequence: line.sequence,
+        posting: line.posting,
+        side: line.side,
+        amount: line.amount.into(),
+        balance: line.balance.into(),
+        currency: line.amount.currency.to_string(),
+        effective_on: line.effective_on,
+        recorded_at: line.recorded_at,
+        entry_kind: line.entry_kind.name(),
+        reference: line.reference,
+        command_id: line.command,
+        actor: shows_actor.then_some(line.actor),
+    }
+}

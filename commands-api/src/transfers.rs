@@ -1,0 +1,34 @@
+//! Transfers: `POST /v1/books/{book}/transfers`.
+
+use event_schemas::CommandBody;
+use event_schemas::bounds::TEXT_MAX_BYTES;
+use event_schemas::command::PostTransfer;
+
+use crate::amounts;
+use crate::body::parse;
+use crate::call::{Call, Outcome};
+use crate::dto::TransferRequest;
+use crate::policy::Action;
+use crate::reading::must_own;
+use crate::text::free_text;
+use crate::verdict::record;
+
+/// Moves money between two accounts. A customer may debit only what is its own, and credit anybody.
+pub(crate) async fn post(call: Call) -> Outcome {
+    let request = parse::<TransferRequest<'static>>(&call.body)?;
+    let customer = call.permit(Action::Transfer { sets_fee: request.fee.is_some() })?;
+    let book = call.state.book;
+    let currency = amounts::currency(&request.currency, "#/currency")?;
+    let transfer = PostTransfer {
+        from: amounts::account(&request.from, book, "#/from")?,
+        to: amounts::account(&request.to, book, "#/to")?,
+        amount: amounts::positive(&request.amount, currency, "#/amount")?,
+        fee_minor: amounts::fee(request.fee.as_deref(), currency)?,
+        effective_on: amounts::effective_on(request.effective_on.as_deref())?,
+        reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
+    };
+    if let Some(customer) = customer {
+        must_own(&call.state, customer, transfer.from)?;
+    }
+    record(&call, request.id, CommandBody::PostTransfer(transfer)).await
+}

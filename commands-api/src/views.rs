@@ -1,0 +1,107 @@
+//! What clients are shown of read models: amounts as texts with the decimals of their currency.
+
+use event_schemas::command::BalancePolicy;
+use event_schemas::{AccountId, Currency, Money, Sequence, Timestamp};
+use projections::balances::{AccountView, BalanceView};
+use serde::{Serialize, Serializer};
+
+/// An amount of minor units, written as a decimal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AmountJson(Money);
+
+impl AmountJson {
+    pub(crate) const fn new(amount_minor: i128, currency: Currency) -> Self {
+        Self(Money::new(amount_minor, currency))
+    }
+}
+
+impl From<Money> for AmountJson {
+    fn from(money: Money) -> Self {
+        Self(money)
+    }
+}
+
+impl Serialize for AmountJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.amount())
+    }
+}
+
+/// An account, with its balance now.
+#[derive(Serialize)]
+pub(crate) struct AccountJson {
+    account: AccountId,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    code: Box<str>,
+    kind: &'static str,
+    currency: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    owner: Box<str>,
+    /// An amount, or `unlimited`.
+    overdraft: String,
+    status: &'static str,
+    opened_sequence: Sequence,
+    opened_at: Timestamp,
+    changed_sequence: Sequence,
+    balance: AmountJson,
+    /// `null` without a limit.
+    available: Option<AmountJson>,
+}
+
+impl From<AccountView> for AccountJson {
+    fn from(view: AccountView) -> Self {
+        Self {
+            account: view.account,
+            code: view.code,
+            kind: view.kind.name(),
+            currency: view.currency.to_string(),
+            owner: view.owner,
+            overdraft: match view.policy {
+                BalancePolicy::Limited { overdraft_minor } => {
+                    Money::new(overdraft_minor, view.currency).amount().to_string()
+                }
+                BalancePolicy::Unlimited => "unlimited".into(),
+            },
+            status: view.status.name(),
+            opened_sequence: view.opened_sequence,
+            opened_at: view.opened_at,
+            changed_sequence: view.changed_sequence,
+            balance: view.balance.balance.into(),
+            available: view.balance.available.map(Into::into),
+        }
+    }
+}
+
+/// A balance.
+#[derive(Serialize)]
+pub(crate) struct BalanceJson {
+    account: AccountId,
+    kind: &'static str,
+    currency: String,
+    balance: AmountJson,
+    /// `null` without a limit.
+    available: Option<AmountJson>,
+    debits: AmountJson,
+    credits: AmountJson,
+    pending_debits: AmountJson,
+    pending_credits: AmountJson,
+    sequence: Sequence,
+}
+
+impl From<BalanceView> for BalanceJson {
+    fn from(view: BalanceView) -> Self {
+        let amount = |minor| AmountJson::new(minor, view.currency);
+        Self {
+            account: view.account,
+            kind: view.kind.name(),
+            currency: view.currency.to_string(),
+            balance: view.balance.into(),
+            available: view.available.map(Into::into),
+            debits: amount(view.debits_minor),
+            credits: amount(view.credits_minor),
+            pending_debits: amount(view.pending_debits_minor),
+            pending_credits: amount(view.pending_credits_minor),
+            sequence: view.sequence,
+        }
+    }
+}
