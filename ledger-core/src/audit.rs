@@ -1,0 +1,451 @@
+//! The auditor: recomputes a book from its events alone, naively, and says where a law is broken.
+//!
+//! It shares nothing with [`crate::state`] and [`crate::decide`] but the facts themselves: plain ordered maps, every total
+//! added anew, the digest hashed from all rows. Where the two disagree, one of them is wrong. It costs about a microsecond
+//! an event, 32 bytes for each command (to see a second verdict), and a hash of every account at each `StateDigest`.
+//! Deliberately absent: repair, and anything that needs the block (hashes, times); the chain proves those.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use event_schemas::bounds::{AMOUNT_MAX_MINOR, EFFECTIVE_EARLIEST_DAYS, POSTINGS_MAX, POSTINGS_MIN, TOTAL_MAX_MINOR};
+use event_schemas::codec::{put_currency, put_id, put_signed};
+use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
+use event_schemas::digest::ElementHash;
+use event_schemas::event::{CommandRejected, EntryPosted, StateDigest};
+use event_schemas::{
+    AccountId, BookId, Cause, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Rejection,
+    Sequence, Side,
+};
+
+/// What must hold of every book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Law {
+    /// Sequences are dense from 1.
+    SequencesDense,
+    /// The book is opened once, by the first event.
+    BookOpenedOnce,
+    /// A command has one verdict, and the consequences of a command stand right before it.
+    OneVerdict,
+    /// An account is opened once, with an id that goes with its code; system accounts only by the book itself.
+    AccountsOpenedOnce,
+    /// Accounts are frozen, unfrozen and closed from where that makes sense, and closed at zero.
+    StatusFollows,
+    /// Two to 1,000 postings, amounts above zero and at most 10^24 minor units, a date from 1900 on.
+    EntryInBounds,
+    /// Debits equal credits in each currency of an entry.
+    EntryBalanced,
+    /// Postings go to accounts that exist and are open.
+    AccountsOpen,
+    /// Postings have the currency of their account.
+    CurrencyMatches,
+    /// No entry lowers an account's balance below what its policy allows.
+    PolicyRespected,
+    /// No total passes 10^36 minor units.
+    TotalsInBounds,
+    /// Over all accounts of a currency, debits equal credits.
+    TrialBalanceZero,
+    /// A rejection tells what was so.
+    RejectionHolds,
+    /// The digest on record is that of the accounts.
+    StateDigestAgrees,
+}
+
+impl Law {
+    /// A stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SequencesDense => "sequences_dense",
+            Self::BookOpenedOnce => "book_opened_once",
+            Self::OneVerdict => "one_verdict",
+            Self::AccountsOpenedOnce => "accounts_opened_once",
+            Self::StatusFollows => "status_follows",
+            Self::EntryInBounds => "entry_in_bounds",
+            Self::EntryBalanced => "entry_balanced",
+            Self::AccountsOpen => "accounts_open",
+            Self::CurrencyMatches => "currency_matches",
+            Self::PolicyRespected => "policy_respected",
+            Self::TotalsInBounds => "totals_in_bounds",
+            Self::TrialBalanceZero => "trial_balance_zero",
+            Self::RejectionHolds => "rejection_holds",
+            Self::StateDigestAgrees => "state_digest_agrees",
+        }
+    }
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A law that an event breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The event.
+    pub sequence: Sequence,
+    /// The law.
+    pub law: Law,
+    /// What is wrong, in words.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}: {}: {}", self.sequence, self.law, self.text)
+    }
+}
+
+/// How many findings are kept; the rest are counted.
+pub const FINDINGS_KEPT: usize = 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Open,
+    Frozen,
+    Closed,
+}
+
+/// An account as the auditor has added it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditedAccount {
+    /// Its currency.
+    pub currency: Currency,
+    /// Its kind.
+    pub kind: AccountKind,
+    /// The sum of its debits, in minor units.
+    pub debits_minor: i128,
+    /// The sum of its credits, in minor units.
+    pub credits_minor: i128,
+    policy: BalancePolicy,
+    status: Status,
+}
+
+impl AuditedAccount {
+    /// The balance on the account's normal side, in minor units.
+    pub fn balance_minor(&self) -> i128 {
+        let (more, less) = match self.kind.normal_side() {
+            Side::Debit => (self.debits_minor, self.credits_minor),
+            Side::Credit => (self.credits_minor, self.debits_minor),
+        };
+        more.saturating_sub(less)
+    }
+
+    fn available_minor(&self) -> Option<i128> {
+        match self.policy {
+            BalancePolicy::Limited { overdraft_minor } => Some(self.balance_minor().saturating_add(overdraft_minor)),
+            BalancePolicy::Unlimited => None,
+        }
+    }
+}
+
+/// Recomputes a book, event by event.
+#[derive(Debug, Clone, Default)]
+pub struct Auditor {
+    book: Option<BookId>,
+    last: Sequence,
+    accounts: BTreeMap<AccountId, AuditedAccount>,
+    judged: BTreeSet<CommandId>,
+    /// The command whose consequences have been seen and whose verdict must come next.
+    awaited: Option<CommandId>,
+    findings: Vec<Finding>,
+    found: u64,
+}
+
+impl Auditor {
+    /// Before the first event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The laws found broken, in the order of the events, the first [`FINDINGS_KEPT`] of them.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// How many laws were found broken in all.
+    pub const fn findings_total(&self) -> u64 {
+        self.found
+    }
+
+    /// Every account, as added up from the events.
+    pub const fn balances(&self) -> &BTreeMap<AccountId, AuditedAccount> {
+        &self.accounts
+    }
+
+    /// How many commands have their verdict.
+    pub fn verdicts(&self) -> usize {
+        self.judged.len()
+    }
+
+    /// Debits and credits of all accounts together, by currency, in minor units.
+    pub fn trial_balance(&self) -> BTreeMap<Currency, (i128, i128)> {
+        let mut totals = BTreeMap::<Currency, (i128, i128)>::new();
+        for account in self.accounts.values() {
+            let (debits, credits) = totals.entry(account.currency).or_default();
+            *debits = debits.saturating_add(account.debits_minor);
+            *credits = credits.saturating_add(account.credits_minor);
+        }
+        totals
+    }
+
+    /// The digest of all accounts, hashed anew.
+    pub fn digest(&self) -> Digest {
+        let mut set = MultisetHash::default();
+        let mut row = Vec::new();
+        for (id, account) in &self.accounts {
+            row.clear();
+            put_id(&mut row, id.0);
+            row.push(account.kind.number());
+            put_currency(&mut row, account.currency);
+            match account.policy {
+                BalancePolicy::Limited { overdraft_minor } => {
+                    row.push(1);
+                    put_signed(&mut row, overdraft_minor);
+                }
+                BalancePolicy::Unlimited => row.push(2),
+            }
+            row.push(match account.status {
+                Status::Open => 1,
+                Status::Frozen => 2,
+                Status::Closed => 3,
+            });
+            // Nothing is held in this version, so both pending totals are zero.
+            for total in [account.debits_minor, account.credits_minor, 0, 0] {
+                put_signed(&mut row, total);
+            }
+            set.insert(ElementHash::of(&row));
+        }
+        set.digest()
+    }
+
+    /// Looks at the next event.
+    pub fn observe(&mut self, sequence: Sequence, event: &Event) {
+        if self.last.0.checked_add(1) != Some(sequence.0) {
+            self.find(sequence, Law::SequencesDense, format!("follows event {}", self.last));
+        }
+        self.last = sequence;
+        self.check_cause(sequence, event);
+        if self.book.is_none() && !matches!(event.body, EventBody::BookOpened(_)) {
+            self.find(sequence, Law::BookOpenedOnce, "stands before the opening of the book".into());
+        }
+        match &event.body {
+            EventBody::BookOpened(opened) => {
+                if self.book.replace(opened.book).is_some() {
+                    self.find(sequence, Law::BookOpenedOnce, "opens the book again".into());
+                }
+            }
+            EventBody::AccountOpened(open) => self.account_opened(sequence, event.cause, open),
+            EventBody::AccountFrozen(act) => self.status_changed(sequence, act, &[Status::Open], Status::Frozen),
+            EventBody::AccountUnfrozen(act) => self.status_changed(sequence, act, &[Status::Frozen], Status::Open),
+            EventBody::AccountClosed(act) => {
+                self.status_changed(sequence, act, &[Status::Open, Status::Frozen], Status::Closed);
+            }
+            EventBody::EntryPosted(entry) => self.entry_posted(sequence, entry),
+            EventBody::CommandRejected(rejected) => self.command_rejected(sequence, rejected),
+            EventBody::StateDigest(recorded) => self.state_digest(sequence, recorded),
+            EventBody::ClockAccepted(_) => {}
+        }
+    }
+
+    /// Looks at the book as a whole, after its last event.
+    pub fn finish(&mut self) {
+        if let Some(command) = self.awaited {
+            self.find(self.last, Law::OneVerdict, format!("the verdict of command {command} is missing"));
+        }
+        self.check_trial_balance(self.last);
+    }
+
+    fn find(&mut self, sequence: Sequence, law: Law, text: String) {
+        self.found = self.found.saturating_add(1);
+        if self.findings.len() < FINDINGS_KEPT {
+            self.findings.push(Finding { sequence, law, text });
+        }
+    }
+
+    fn check_cause(&mut self, sequence: Sequence, event: &Event) {
+        let awaited = self.awaited.take();
+        let command = event.cause.command().map(|(command, _)| command);
+        if let Some(awaited) = awaited.filter(|awaited| command != Some(*awaited)) {
+            self.find(sequence, Law::OneVerdict, format!("stands where the verdict of command {awaited} should"));
+        }
+        let is_engines =
+            matches!(event.body, EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_));
+        let fits = match event.cause {
+            Cause::Engine => is_engines,
+            Cause::Consequence { .. } => matches!(event.body, EventBody::AccountOpened(_)),
+            Cause::Verdict { .. } => !is_engines,
+        };
+        if !fits {
+            self.find(sequence, Law::OneVerdict, format!("{} has another cause", event.body.type_name()));
+        }
+        match event.cause {
+            Cause::Engine => {}
+            Cause::Consequence { command, .. } => self.awaited = Some(command),
+            Cause::Verdict { command, .. } => {
+                if !self.judged.insert(command) {
+                    self.find(sequence, Law::OneVerdict, format!("is another verdict of command {command}"));
+                }
+            }
+        }
+    }
+
+    fn account_opened(&mut self, sequence: Sequence, cause: Cause, open: &OpenAccount) {
+        let follows = match self.book {
+            Some(book) if !open.code.is_empty() => AccountId::from_code(book, &open.code) == open.account,
+            _ => !open.account.is_from_a_code(),
+        };
+        if !follows {
+            self.find(sequence, Law::AccountsOpenedOnce, format!("account {} does not go with its code", open.account));
+        }
+        if open.code.starts_with("sys:") != matches!(cause, Cause::Consequence { .. }) {
+            self.find(sequence, Law::AccountsOpenedOnce, format!("code {:?} is opened by the wrong hand", open.code));
+        }
+        if let BalancePolicy::Limited { overdraft_minor } = open.policy
+            && !(0..=AMOUNT_MAX_MINOR).contains(&overdraft_minor)
+        {
+            self.find(sequence, Law::AccountsOpenedOnce, format!("an overdraft of {overdraft_minor}"));
+        }
+        let account = AuditedAccount {
+            currency: open.currency,
+            kind: open.kind,
+            debits_minor: 0,
+            credits_minor: 0,
+            policy: open.policy,
+            status: Status::Open,
+        };
+        if let Entry::Vacant(place) = self.accounts.entry(open.account) {
+            place.insert(account);
+        } else {
+            self.find(sequence, Law::AccountsOpenedOnce, format!("account {} exists", open.account));
+        }
+    }
+
+    fn status_changed(&mut self, sequence: Sequence, act: &AccountAct, from: &[Status], to: Status) {
+        let Some(account) = self.accounts.get_mut(&act.account) else {
+            return self.find(sequence, Law::StatusFollows, format!("account {} does not exist", act.account));
+        };
+        let (before, balance_minor) = (account.status, account.balance_minor());
+        account.status = to;
+        if !from.contains(&before) {
+            self.find(sequence, Law::StatusFollows, format!("account {} was {before:?}", act.account));
+        }
+        if to == Status::Closed && balance_minor != 0 {
+            self.find(sequence, Law::StatusFollows, format!("account {} is closed at {balance_minor}", act.account));
+        }
+    }
+
+    fn entry_posted(&mut self, sequence: Sequence, entry: &EntryPosted) {
+        if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&entry.postings.len()) {
+            self.find(sequence, Law::EntryInBounds, format!("{} postings", entry.postings.len()));
+        }
+        if entry.effective_on.days() < EFFECTIVE_EARLIEST_DAYS {
+            self.find(sequence, Law::EntryInBounds, format!("counts for {}", entry.effective_on));
+        }
+        let before: BTreeMap<AccountId, i128> = entry
+            .postings
+            .iter()
+            .filter_map(|posting| Some((posting.account, self.accounts.get(&posting.account)?.balance_minor())))
+            .collect();
+        let mut sums = BTreeMap::<Currency, (i128, i128)>::new();
+        for posting in &entry.postings {
+            let (debits, credits) = sums.entry(posting.money.currency).or_default();
+            let side = match posting.side {
+                Side::Debit => debits,
+                Side::Credit => credits,
+            };
+            *side = side.saturating_add(posting.money.amount_minor);
+            self.posting(sequence, posting);
+        }
+        for (currency, (debits, credits)) in sums {
+            if debits != credits {
+                self.find(sequence, Law::EntryBalanced, format!("{currency}: debits {debits}, credits {credits}"));
+            }
+        }
+        for (id, before_minor) in before {
+            let Some(account) = self.accounts.get(&id) else { continue };
+            let after_minor = account.balance_minor();
+            if after_minor < before_minor && account.available_minor().is_some_and(|left| left < 0) {
+                let text = format!("account {id} falls from {before_minor} to {after_minor}");
+                self.find(sequence, Law::PolicyRespected, text);
+            }
+        }
+    }
+
+    fn posting(&mut self, sequence: Sequence, posting: &Posting) {
+        let (id, amount_minor) = (posting.account, posting.money.amount_minor);
+        if !(1..=AMOUNT_MAX_MINOR).contains(&amount_minor) {
+            self.find(sequence, Law::EntryInBounds, format!("{amount_minor} on account {id}"));
+        }
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return self.find(sequence, Law::AccountsOpen, format!("account {id} does not exist"));
+        };
+        let total = match posting.side {
+            Side::Debit => &mut account.debits_minor,
+            Side::Credit => &mut account.credits_minor,
+        };
+        *total = total.saturating_add(amount_minor);
+        let (total, currency, status) = (*total, account.currency, account.status);
+        if total > TOTAL_MAX_MINOR {
+            self.find(sequence, Law::TotalsInBounds, format!("account {id} reaches {total}"));
+        }
+        if status != Status::Open {
+            self.find(sequence, Law::AccountsOpen, format!("account {id} is {status:?}"));
+        }
+        if currency != posting.money.currency {
+            let text = format!("{:?} on account {id} of {currency:?}", posting.money.currency);
+            self.find(sequence, Law::CurrencyMatches, text);
+        }
+    }
+
+    /// Checks what a rejection says of the accounts. What it says of the command alone is for `decide` and its tests.
+    fn command_rejected(&mut self, sequence: Sequence, rejected: &CommandRejected) {
+        let known = |id: &AccountId| self.accounts.get(id);
+        let status = |id: &AccountId, status| known(id).is_some_and(|account| account.status == status);
+        let holds = match &rejected.rejection {
+            Rejection::AccountExists { account } | Rejection::BalanceOverflow { account } => known(account).is_some(),
+            Rejection::AccountNotFound { account } => known(account).is_none(),
+            Rejection::AccountClosed { account } => status(account, Status::Closed),
+            Rejection::AccountFrozen { account } => status(account, Status::Frozen),
+            Rejection::AccountNotFrozen { account } => status(account, Status::Open),
+            Rejection::CurrencyMismatch { account, account_currency } => {
+                known(account).is_some_and(|known| known.currency == *account_currency)
+            }
+            Rejection::AccountNotEmpty { account, balance_minor } => {
+                *balance_minor != 0 && known(account).is_some_and(|known| known.balance_minor() == *balance_minor)
+            }
+            Rejection::InsufficientFunds { account, available_minor, required_minor } => {
+                required_minor > available_minor
+                    && known(account).and_then(AuditedAccount::available_minor) == Some(*available_minor)
+            }
+            Rejection::EntryUnbalanced { debits_minor, credits_minor, .. } => debits_minor != credits_minor,
+            Rejection::PostingsOutOfBounds { .. }
+            | Rejection::AmountNotPositive
+            | Rejection::AmountTooLarge
+            | Rejection::EffectiveDateOutOfRange { .. }
+            | Rejection::AccountCodeInvalid
+            | Rejection::SameAccount { .. } => true,
+        };
+        if !holds {
+            self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));
+        }
+    }
+
+    fn state_digest(&mut self, sequence: Sequence, recorded: &StateDigest) {
+        let (digest, accounts) = (self.digest(), u64::try_from(self.accounts.len()).ok());
+        if digest != recorded.digest || accounts != Some(recorded.accounts) {
+            let text = format!("{} accounts with digest {digest} are on record as {recorded:?}", self.accounts.len());
+            self.find(sequence, Law::StateDigestAgrees, text);
+        }
+        self.check_trial_balance(sequence);
+    }
+
+    fn check_trial_balance(&mut self, sequence: Sequence) {
+        for (currency, (debits, credits)) in self.trial_balance() {
+            if debits != credits {
+                self.find(sequence, Law::TrialBalanceZero, format!("{currency}: debits {debits}, credits {credits}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A desk for tests: commands go in as lines of text, verdicts come out as lines of text, and whatever is decided is
+//! applied, audited, read back and measured on the way.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+
+use event_schemas::codec::Reader;
+use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
+use event_schemas::event::BookOpened;
+use event_schemas::{
+    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
+    PrincipalId, Rejection, Sequence, Side, Timestamp,
+};
+use ledger_core::asked::asked;
+use ledger_core::audit::Auditor;
+use ledger_core::bound;
+use ledger_core::decide::{Context, Decision, decide};
+use ledger_core::state::State;
+
+pub const BOOK: BookId = BookId::FIRST;
+/// 2026-11-21T12:00:00Z.
+pub const NOON: Timestamp = Timestamp(1_795_262_400_000_000);
+pub const ACTOR: PrincipalId = PrincipalId(0xac);
+
+pub struct Desk {
+    pub state: State,
+    pub auditor: Auditor,
+    pub events: Vec<Event>,
+    pub recorded_at: Timestamp,
+    commands: u128,
+    names: BTreeMap<AccountId, String>,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        let mut desk = Self {
+            state: State::new(),
+            auditor: Auditor::new(),
+            events: Vec::new(),
+            recorded_at: NOON,
+            commands: 0,
+            names: BTreeMap::new(),
+        };
+        desk.record(Event::engine(EventBody::BookOpened(BookOpened { book: BOOK, nonce: PrincipalId(0x90) })));
+        desk
+    }
+
+    /// Applies an event as it comes back from its bytes, and has it audited.
+    pub fn record(&mut self, event: Event) {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        let read = Event::decode(&mut Reader::new(&bytes)).unwrap();
+        assert_eq!(read, event);
+        self.state.apply(&read).unwrap();
+        self.events.push(read);
+        self.auditor.observe(Sequence(self.events.len() as u64), &event);
+        assert_eq!(self.auditor.findings(), [], "after {event:?}");
+    }
+
+    /// Decides a command and records what it causes.
+    pub fn give(&mut self, body: CommandBody) -> Decision {
+        self.commands += 1;
+        let command = Command { id: CommandId(self.commands), actor: ACTOR, body };
+        let decision = decide(&self.state, Context { recorded_at: self.recorded_at }, &command);
+        let before = self.state.digest();
+        let recorded = self.events.len();
+        for open in &decision.opens {
+            let cause = Cause::Consequence { command: command.id, actor: command.actor };
+            self.record(Event { cause, body: EventBody::AccountOpened(open.clone()) });
+        }
+        let cause = Cause::Verdict { command: command.id, actor: command.actor };
+        self.record(Event { cause, body: decision.verdict.clone() });
+        if matches!(decision.verdict, EventBody::CommandRejected(_)) {
+            assert_eq!(self.events.len(), recorded + 1, "a refusal has no consequences");
+            assert_eq!(self.state.digest(), before, "a refusal changes nothing");
+        } else {
+            assert_ne!(self.state.digest(), before, "what is done shows");
+        }
+        // Law 4: what was asked can be told from the verdict, so a retry can be compared with it.
+        assert_eq!(asked(&decision.verdict).as_ref(), Some(&command.body));
+        if bound::check(&command).is_ok() {
+            let mut bytes = Vec::new();
+            self.events.iter().skip(recorded).for_each(|event| event.encode(&mut bytes));
+            assert!(bytes.len() <= bound::event_bytes(&command), "{} bytes of {command:?}", bytes.len());
+        }
+        decision
+    }
+
+    /// What the desk says to a line of a table.
+    pub fn say(&mut self, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        if line.starts_with("balance ") {
+            let id = self.account(words.nth(1).unwrap());
+            let account = self.state.account(id).unwrap();
+            assert_eq!(self.auditor.balances()[&id].balance_minor(), account.balance_minor());
+            return Money::new(account.balance_minor(), account.currency).amount().to_string();
+        }
+        let body = self.command(line);
+        let decision = self.give(body);
+        self.told(&decision)
+    }
+
+    /// The account of a name: `ann` by its code, `#7` by a bare id, `clearing:EUR` and `fees:EUR` of the book itself.
+    pub fn account(&mut self, name: &str) -> AccountId {
+        let id = match (name.strip_prefix('#'), name.split_once(':')) {
+            (Some(number), _) => AccountId(number.parse().unwrap()),
+            (_, Some(("clearing", currency))) => AccountId::from_code(BOOK, &format!("sys:psp-clearing:{currency}")),
+            (_, Some(("fees", currency))) => AccountId::from_code(BOOK, &format!("sys:income-fee:{currency}")),
+            _ => AccountId::from_code(BOOK, name),
+        };
+        self.names.insert(id, name.into());
+        id
+    }
+
+    fn name(&self, id: AccountId) -> String {
+        self.names.get(&id).cloned().unwrap_or_else(|| {
+            let text = id.to_string();
+            for currency in ["EUR", "USD", "JPY"] {
+                for (role, code) in [("clearing", "psp-clearing"), ("fees", "income-fee")] {
+                    if AccountId::from_code(BOOK, &format!("sys:{code}:{currency}")) == id {
+                        return format!("{role}:{currency}");
+                    }
+                }
+            }
+            text
+        })
+    }
+
+    /// Reads a command: `open ann liability EUR overdraft 5`, `top_up ann 10 EUR fee 1 on 2026-11-20`,
+    /// `transfer ann bob 5 EUR`, `entry D ann 5 EUR C bob 5 EUR on 1993-01-05`, `close ann`.
+    pub fn command(&mut self, line: &str) -> CommandBody {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
+        let effective_on = option("on").map(|date| date.parse::<CivilDate>().unwrap());
+        let reference: Box<str> = option("reference").unwrap_or_default().into();
+        match words[0] {
+            "open" => {
+                let name = words[1];
+                let account = self.account(option("as").unwrap_or(name));
+                let code = if name.starts_with('#') { "" } else { name };
+                let currency = currency(words[3]);
+                let policy = match option("overdraft") {
+                    _ if words.contains(&"unlimited") => BalancePolicy::Unlimited,
+                    None => BalancePolicy::NO_OVERDRAFT,
+                    Some(overdraft) => BalancePolicy::Limited { overdraft_minor: minor(overdraft, currency) },
+                };
+                let owner = option("owner").unwrap_or_default().into();
+                CommandBody::OpenAccount(OpenAccount {
+                    account,
+                    code: code.into(),
+                    kind: kind(words[2]),
+                    currency,
+                    owner,
+                    policy,
+                })
+            }
+            "freeze" => CommandBody::FreezeAccount(self.act(words[1])),
+            "unfreeze" => CommandBody::UnfreezeAccount(self.act(words[1])),
+            "close" => CommandBody::CloseAccount(self.act(words[1])),
+            "top_up" | "withdraw" => {
+                let amount = money(words[2], words[3]);
+                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let account = self.account(words[1]);
+                let cash = CashMove { account, amount, fee_minor, effective_on, reference };
+                if words[0] == "top_up" { CommandBody::TopUp(cash) } else { CommandBody::Withdraw(cash) }
+            }
+            "transfer" => {
+                let amount = money(words[3], words[4]);
+                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let (from, to) = (self.account(words[1]), self.account(words[2]));
+                CommandBody::PostTransfer(PostTransfer { from, to, amount, fee_minor, effective_on, reference })
+            }
+            "entry" => {
+                let end = words.iter().position(|word| *word == "on").unwrap_or(words.len());
+                let postings = words[1..end]
+                    .chunks(4)
+                    .map(|posting| {
+                        let side = if posting[0] == "D" { Side::Debit } else { Side::Credit };
+                        Posting { account: self.account(posting[1]), side, money: money(posting[2], posting[3]) }
+                    })
+                    .collect();
+                CommandBody::PostEntry(PostEntry { postings, effective_on, reference })
+            }
+            other => panic!("no command {other}"),
+        }
+    }
+
+    fn act(&mut self, name: &str) -> AccountAct {
+        AccountAct { account: self.account(name), reason: "because".into() }
+    }
+
+    /// A decision in words.
+    fn told(&self, decision: &Decision) -> String {
+        let opens: Vec<_> = decision.opens.iter().map(|open| format!("opens {}, ", self.name(open.account))).collect();
+        let verdict = match &decision.verdict {
+            EventBody::AccountOpened(_) => "opened".into(),
+            EventBody::AccountFrozen(_) => "frozen".into(),
+            EventBody::AccountUnfrozen(_) => "unfrozen".into(),
+            EventBody::AccountClosed(_) => "closed".into(),
+            EventBody::EntryPosted(entry) => {
+                let mut words: Vec<_> = entry
+                    .postings
+                    .iter()
+                    .map(|posting| {
+                        let side = if posting.side == Side::Debit { "D" } else { "C" };
+                        format!("{side} {} {}", self.name(posting.account), posting.money)
+                    })
+                    .collect();
+                if entry.effective_on != self.recorded_at.date_utc() {
+                    words.push(format!("on {}", entry.effective_on));
+                }
+                words.join(" ")
+            }
+            EventBody::CommandRejected(rejected) => self.refused(&rejected.rejection),
+            other => panic!("no verdict: {other:?}"),
+        };
+        opens.concat() + &verdict
+    }
+
+    fn refused(&self, rejection: &Rejection) -> String {
+        let observed = match rejection {
+            Rejection::AmountNotPositive | Rejection::AmountTooLarge | Rejection::AccountCodeInvalid => String::new(),
+            Rejection::PostingsOutOfBounds { count } => format!(" {count}"),
+            Rejection::EffectiveDateOutOfRange { earliest, latest } => format!(" {earliest} {latest}"),
+            Rejection::AccountExists { account }
+            | Rejection::SameAccount { account }
+            | Rejection::AccountNotFound { account }
+            | Rejection::AccountClosed { account }
+            | Rejection::AccountFrozen { account }
+            | Rejection::AccountNotFrozen { account }
+            | Rejection::BalanceOverflow { account } => format!(" {}", self.name(*account)),
+            Rejection::CurrencyMismatch { account, account_currency } => {
+                format!(" {} {account_currency}", self.name(*account))
+            }
+            Rejection::EntryUnbalanced { currency, debits_minor, credits_minor } => {
+                format!(" {currency} {debits_minor} {credits_minor}")
+            }
+            Rejection::AccountNotEmpty { account, balance_minor } => {
+                format!(" {} {balance_minor}", self.name(*account))
+            }
+            Rejection::InsufficientFunds { account, available_minor, required_minor } => {
+                format!(" {} {available_minor} {required_minor}", self.name(*account))
+            }
+        };
+        format!("{}{observed}", rejection.code())
+    }
+}
+
+/// `EUR`, or `EUR/3` for a currency that was recorded with another exponent.
+fn currency(word: &str) -> Currency {
+    match word.split_once('/') {
+        Some((code, exponent)) => {
+            Currency::from_parts(code.as_bytes().try_into().unwrap(), exponent.parse().unwrap()).unwrap()
+        }
+        None => word.parse().unwrap(),
+    }
+}
+
+/// `12.34`, or `m1234` for minor units of any size.
+fn minor(word: &str, currency: Currency) -> i128 {
+    match word.strip_prefix('m') {
+        Some(minor) => minor.parse().unwrap(),
+        None => Money::parse(word, currency).unwrap().amount_minor,
+    }
+}
+
+fn money(amount: &str, code: &str) -> Money {
+    let currency = currency(code);
+    Money::new(minor(amount, currency), currency)
+}
+
+fn kind(word: &str) -> AccountKind {
+    (1..=5).filter_map(AccountKind::from_number).find(|kind| kind.name() == word).unwrap()
+}

@@ -1,0 +1,410 @@
+//! Every rule of the book, a row each: what is asked, and what the book says, with what it observed.
+//!
+//! A title starts a fresh book. A row without `=>` only has to be accepted. A new rule is a new row.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod desk;
+
+use desk::Desk;
+use event_schemas::bounds::POSTINGS_MAX;
+
+const ACCOUNTS: &str = "
+# An account is opened once, under a code or a bare id.
+open ann liability EUR => opened
+open ann liability EUR => account_exists ann
+open #7 asset EUR unlimited => opened
+open #7 liability USD => account_exists #7
+open bob liability JPY overdraft 100 owner client:1 => opened
+open cat equity BHD overdraft 0.001 => opened
+open dan income CLF => opened
+open eve expense USD => opened
+
+# A code has few characters, goes with the id, and is not the book's own.
+open ann liability EUR as #7 => account_code_invalid
+open ann liability EUR as bob => account_code_invalid
+open sys:psp-clearing:EUR liability EUR => account_code_invalid
+open sys: liability EUR => account_code_invalid
+open an/n liability EUR => account_code_invalid
+open änn liability EUR => account_code_invalid
+open 0123456789012345678901234567890123456789012345678901234567890123 liability EUR => opened
+open 01234567890123456789012345678901234567890123456789012345678901234 liability EUR => account_code_invalid
+open A-z_0.9:x liability EUR => opened
+
+# Nobody can sit on the id of an account that has a code, or that the book will open itself.
+open #1 liability EUR as clearing:EUR => account_code_invalid
+open #1 liability EUR as fees:USD => account_code_invalid
+open #1 liability EUR as ann => account_code_invalid
+open ann liability EUR => opened
+top_up ann 1 EUR => opens clearing:EUR, D clearing:EUR 1.00 EUR C ann 1.00 EUR
+
+# An overdraft lies between zero and 10^24.
+open ann liability EUR overdraft m-1 => amount_not_positive
+open ann liability EUR overdraft m1000000000000000000000001 => amount_too_large
+open ann liability EUR overdraft m1000000000000000000000000 => opened
+
+# Frozen, unfrozen, closed.
+freeze ann => account_not_found ann
+unfreeze ann => account_not_found ann
+close ann => account_not_found ann
+open ann liability EUR
+unfreeze ann => account_not_frozen ann
+freeze ann => frozen
+freeze ann => account_frozen ann
+unfreeze ann => unfrozen
+close ann => closed
+close ann => account_closed ann
+freeze ann => account_closed ann
+unfreeze ann => account_closed ann
+open ann liability EUR => account_exists ann
+top_up ann 1 EUR => account_closed ann
+
+# A frozen account takes nothing and gives nothing, and may be closed at zero.
+open ann liability EUR
+open bob liability EUR
+top_up bob 10 EUR
+freeze ann
+top_up ann 1 EUR => account_frozen ann
+withdraw ann 1 EUR => account_frozen ann
+transfer bob ann 1 EUR => account_frozen ann
+transfer ann bob 1 EUR => account_frozen ann
+entry D bob 1 EUR C ann 1 EUR => account_frozen ann
+close ann => closed
+balance bob => 10.00
+
+# Only an empty account is closed.
+open ann liability EUR
+open pit asset EUR
+top_up ann 10 EUR
+close ann => account_not_empty ann 1000
+entry D pit 3 EUR C ann 3 EUR
+close pit => account_not_empty pit 300
+withdraw ann 13 EUR
+close ann => closed
+";
+
+const POSTINGS: &str = "
+# Top-up: debit clearing, credit the customer; the fee from the customer to income. System accounts open on first use.
+open ann liability EUR
+open joe liability JPY
+top_up ann 100 EUR => opens clearing:EUR, D clearing:EUR 100.00 EUR C ann 100.00 EUR
+top_up ann 100 EUR fee 1 => opens fees:EUR, D clearing:EUR 100.00 EUR C ann 100.00 EUR D ann 1.00 EUR C fees:EUR 1.00 EUR
+top_up ann 100 EUR fee 1 => D clearing:EUR 100.00 EUR C ann 100.00 EUR D ann 1.00 EUR C fees:EUR 1.00 EUR
+top_up joe 5 JPY fee 1 => opens clearing:JPY, opens fees:JPY, D clearing:JPY 5 JPY C joe 5 JPY D joe 1 JPY C fees:JPY 1 JPY
+balance ann => 298.00
+balance clearing:EUR => 300.00
+balance fees:EUR => 2.00
+balance joe => 4
+
+# Withdrawal: the mirror.
+open ann liability EUR overdraft 20
+withdraw ann 10 EUR => opens clearing:EUR, D ann 10.00 EUR C clearing:EUR 10.00 EUR
+withdraw ann 5 EUR fee 0.50 => opens fees:EUR, D ann 5.50 EUR C clearing:EUR 5.00 EUR C fees:EUR 0.50 EUR
+balance ann => -15.50
+balance clearing:EUR => -15.00
+
+# Transfer: the sender pays amount and fee, the receiver gets the amount.
+open ann liability EUR
+open bob liability EUR
+top_up ann 50 EUR
+transfer ann bob 25 EUR fee 0.25 => opens fees:EUR, D ann 25.25 EUR C bob 25.00 EUR C fees:EUR 0.25 EUR
+transfer bob ann 24.99 EUR => D bob 24.99 EUR C ann 24.99 EUR
+balance ann => 49.74
+balance bob => 0.01
+balance fees:EUR => 0.25
+
+# An entry of the caller's own making, in two currencies, with an account on both sides.
+open fxe asset EUR unlimited
+open fxu asset USD unlimited
+open ann liability USD overdraft 100
+open bob liability EUR
+entry D ann 100 USD C fxu 100 USD D fxe 92.34 EUR C bob 91.42 EUR C fxe 0.92 EUR => D ann 100.00 USD C fxu 100.00 USD D fxe 92.34 EUR C bob 91.42 EUR C fxe 0.92 EUR
+entry D bob 1 EUR C bob 1 EUR => D bob 1.00 EUR C bob 1.00 EUR
+balance fxe => 91.42
+balance fxu => -100.00
+balance ann => -100.00
+
+# The date: that of recording, or one from 1900-01-01 to a year and a day ahead.
+open ann liability EUR
+top_up ann 9 EUR on 1993-01-05 => opens clearing:EUR, D clearing:EUR 9.00 EUR C ann 9.00 EUR on 1993-01-05
+top_up ann 9 EUR on 2026-11-21 => D clearing:EUR 9.00 EUR C ann 9.00 EUR
+top_up ann 9 EUR on 1900-01-01 => D clearing:EUR 9.00 EUR C ann 9.00 EUR on 1900-01-01
+top_up ann 9 EUR on 2027-11-22 => D clearing:EUR 9.00 EUR C ann 9.00 EUR on 2027-11-22
+top_up ann 9 EUR on 1899-12-31 => effective_date_out_of_range 1900-01-01 2027-11-22
+withdraw ann 9 EUR on 2027-11-23 => effective_date_out_of_range 1900-01-01 2027-11-22
+transfer ann bob 9 EUR on 2027-11-23 => effective_date_out_of_range 1900-01-01 2027-11-22
+entry D ann 9 EUR C bob 9 EUR on 0001-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+balance ann => 36.00
+";
+
+const MONEY: &str = "
+# Amounts are above zero and at most 10^24 minor units, the fee included.
+open ann liability EUR overdraft m1000000000000000000000000
+open bob liability EUR overdraft m1000000000000000000000000
+top_up ann 0 EUR => amount_not_positive
+top_up ann -1 EUR => amount_not_positive
+top_up ann 1 EUR fee -0.01 => amount_not_positive
+withdraw ann 0 EUR => amount_not_positive
+transfer ann bob 0 EUR => amount_not_positive
+transfer ann bob -5 EUR => amount_not_positive
+transfer ann bob 5 EUR fee -5 => amount_not_positive
+entry D ann 0 EUR C bob 0 EUR => amount_not_positive
+entry D ann -1 EUR C bob -1 EUR => amount_not_positive
+top_up ann m1000000000000000000000001 EUR => amount_too_large
+transfer ann bob m1000000000000000000000000 EUR fee m1 => amount_too_large
+withdraw ann m1 EUR fee m1000000000000000000000000 => amount_too_large
+transfer ann bob m170141183460469231731687303715884105727 EUR fee m170141183460469231731687303715884105727 => amount_too_large
+entry D ann m1000000000000000000000001 EUR C bob m1000000000000000000000001 EUR => amount_too_large
+transfer ann bob m999999999999999999999999 EUR fee m1 => opens fees:EUR, D ann 10000000000000000000000.00 EUR C bob 9999999999999999999999.99 EUR C fees:EUR 0.01 EUR
+balance ann => -10000000000000000000000.00
+
+# Funds: to the floor and not below; what is in an entry counts together; raising is always allowed.
+open ann liability EUR overdraft 5
+open bob liability EUR
+open pit asset EUR
+open inc income EUR
+open exp expense EUR overdraft 1
+top_up ann 10 EUR
+transfer ann bob 15.01 EUR => insufficient_funds ann 1500 1501
+transfer ann bob 15 EUR fee 0.01 => insufficient_funds ann 1500 1501
+transfer ann bob 15 EUR => D ann 15.00 EUR C bob 15.00 EUR
+transfer ann bob 0.01 EUR => insufficient_funds ann 0 1
+withdraw bob 15.01 EUR => insufficient_funds bob 1500 1501
+top_up ann 1 EUR fee 1 => opens fees:EUR, D clearing:EUR 1.00 EUR C ann 1.00 EUR D ann 1.00 EUR C fees:EUR 1.00 EUR
+top_up ann 1 EUR fee 1.01 => insufficient_funds ann 0 1
+entry D bob 16 EUR C bob 1 EUR C ann 15 EUR => D bob 16.00 EUR C bob 1.00 EUR C ann 15.00 EUR
+balance bob => 0.00
+entry D ann 1 EUR C pit 1 EUR => insufficient_funds pit 0 100
+entry D pit 1 EUR C inc 1 EUR => D pit 1.00 EUR C inc 1.00 EUR
+entry D inc 1.01 EUR C pit 1.01 EUR => insufficient_funds inc 100 101
+entry D pit 1.01 EUR C exp 1.01 EUR => insufficient_funds exp 100 101
+entry D pit 1 EUR C exp 1 EUR => D pit 1.00 EUR C exp 1.00 EUR
+balance exp => -1.00
+balance pit => 2.00
+
+# The book's own accounts may fall without bound.
+open ann liability EUR unlimited
+withdraw ann m1000000000000000000000000 EUR
+withdraw ann m1000000000000000000000000 EUR
+balance ann => -20000000000000000000000.00
+balance clearing:EUR => -20000000000000000000000.00
+
+# Currencies: code and frozen exponent of the account.
+open ann liability EUR
+open usd liability USD
+open odd liability EUR/3
+top_up ann 10 EUR
+top_up ann 10 USD => currency_mismatch ann EUR
+withdraw ann 10 JPY => currency_mismatch ann EUR
+transfer ann usd 1 EUR => currency_mismatch usd USD
+transfer ann usd 1 USD => currency_mismatch ann EUR
+transfer ann odd 1 EUR => currency_mismatch odd EUR
+top_up odd 1 EUR/3 => currency_mismatch clearing:EUR EUR
+entry D ann 1 EUR C usd 1 EUR => currency_mismatch usd USD
+
+# Debits equal credits in each currency, not over all.
+open ann liability EUR overdraft 100
+open bob liability EUR
+open usd liability USD overdraft 100
+entry D ann 1 EUR C bob 2 EUR => entry_unbalanced EUR 100 200
+entry D ann 1 EUR C usd 1 USD => entry_unbalanced EUR 100 0
+entry D ann 1 EUR D bob 1 EUR => entry_unbalanced EUR 200 0
+entry D ann 1 EUR C bob 1 EUR D usd 1 USD => entry_unbalanced USD 100 0
+
+# Two postings at least.
+entry => postings_out_of_bounds 0
+entry D ann 1 EUR => postings_out_of_bounds 1
+
+# Parties.
+open ann liability EUR overdraft 10
+transfer ann ann 1 EUR => same_account ann
+transfer ann bob 1 EUR => account_not_found bob
+transfer bob ann 1 EUR => account_not_found bob
+top_up bob 1 EUR => account_not_found bob
+withdraw bob 1 EUR => account_not_found bob
+entry D ann 1 EUR C #9 1 EUR => account_not_found #9
+top_up ann 1 EUR
+top_up clearing:EUR 1 EUR => same_account clearing:EUR
+withdraw clearing:EUR 1 EUR => same_account clearing:EUR
+";
+
+/// Each row holds several conditions; the first in the order of their numbers is the answer.
+const PRECEDENCE: &str = "
+# Before any account is looked at.
+entry D ann 0 EUR => postings_out_of_bounds 1
+entry D ann m1000000000000000000000001 EUR C bob 0 EUR => amount_not_positive
+entry D ann m1000000000000000000000001 EUR C bob 1 EUR on 1800-01-01 => amount_too_large
+entry D ann 0 EUR C bob 1 EUR on 1800-01-01 => amount_not_positive
+top_up ann m1000000000000000000000001 EUR fee -1 => amount_not_positive
+top_up ann m1000000000000000000000001 EUR on 1800-01-01 => amount_too_large
+top_up ann 1 EUR on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+transfer ann ann 0 EUR => amount_not_positive
+transfer ann ann 1 EUR on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+transfer ann ann 1 EUR => same_account ann
+open a/b liability EUR overdraft m-1 => amount_not_positive
+open a/b liability EUR overdraft m1000000000000000000000001 => amount_too_large
+open ann liability EUR
+open ann liability EUR overdraft m-1 => amount_not_positive
+open a/b liability EUR as ann => account_code_invalid
+
+# Among accounts: not found, closed, frozen, currency, balance, funds; then the first posting.
+open shut liability EUR
+open cold liability EUR
+open usd liability USD
+open ann liability EUR
+open bob liability EUR
+close shut
+freeze cold
+transfer shut gone 1 EUR => account_not_found gone
+transfer cold shut 1 EUR => account_closed shut
+transfer usd cold 1 EUR => account_frozen cold
+transfer shut cold 1 USD => account_closed shut
+transfer cold ann 1 USD => account_frozen cold
+transfer ann bob 1 USD => currency_mismatch ann EUR
+transfer ann usd 1 EUR => currency_mismatch usd USD
+entry D ann 1 USD C bob 2 EUR => currency_mismatch ann EUR
+entry D usd 1 EUR C cold 2 EUR => account_frozen cold
+entry D cold 1 EUR C shut 2 EUR => account_closed shut
+entry D shut 1 EUR C gone 2 EUR => account_not_found gone
+entry D gone 1 EUR C lost 2 EUR => account_not_found gone
+entry D ann 9 EUR C bob 8 EUR => entry_unbalanced EUR 900 800
+entry D ann 9 EUR D bob 9 EUR C cold 1 EUR => account_frozen cold
+entry D ann 1 EUR D bob 1 EUR C ann 2 EUR => insufficient_funds bob 0 100
+withdraw shut 1 USD => account_closed shut
+withdraw cold 1 USD => account_frozen cold
+withdraw ann 1 USD => currency_mismatch ann EUR
+top_up gone 1 EUR fee 5 => account_not_found gone
+close shut => account_closed shut
+
+# Acts on an account.
+open ann liability EUR
+top_up ann 1 EUR
+freeze ann
+close ann => account_not_empty ann 100
+freeze gone => account_not_found gone
+";
+
+fn check(table: &str) {
+    let mut desk = Desk::new();
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with("# ") {
+            desk = Desk::new();
+            continue;
+        }
+        rows += 1;
+        match line.split_once("=>") {
+            Some((asked, expected)) => {
+                let said = desk.say(asked.trim());
+                if said != expected.trim() {
+                    wrong.push(format!("{asked}=> {said}\n    expected {}", expected.trim()));
+                }
+            }
+            None => {
+                let said = desk.say(line);
+                if said.contains("_") {
+                    wrong.push(format!("{line} => {said}\n    expected to be accepted"));
+                }
+            }
+        }
+    }
+    assert!(rows > 10);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn accounts() {
+    check(ACCOUNTS);
+}
+
+#[test]
+fn postings() {
+    check(POSTINGS);
+}
+
+#[test]
+fn money() {
+    check(MONEY);
+}
+
+#[test]
+fn precedence() {
+    check(PRECEDENCE);
+}
+
+#[test]
+fn every_rejection_has_a_row() {
+    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE].concat();
+    for code in [
+        "postings_out_of_bounds",
+        "amount_not_positive",
+        "amount_too_large",
+        "effective_date_out_of_range",
+        "account_code_invalid",
+        "account_exists",
+        "same_account",
+        "account_not_found",
+        "account_closed",
+        "account_frozen",
+        "account_not_frozen",
+        "currency_mismatch",
+        "entry_unbalanced",
+        "account_not_empty",
+        "insufficient_funds",
+    ] {
+        assert!(rows.contains(&format!("=> {code}")), "{code}");
+    }
+}
+
+#[test]
+fn an_entry_has_at_most_a_thousand_postings() {
+    let pairs = |count| format!("entry {}", "D ann 1 EUR C ann 1 EUR ".repeat(count));
+    let mut desk = Desk::new();
+    desk.say("open ann liability EUR");
+    assert!(desk.say(&pairs(POSTINGS_MAX / 2)).starts_with("D ann 1.00 EUR C ann"));
+    // One more is not even admitted, since no journal could quote it.
+    let body = desk.command(&pairs(POSTINGS_MAX / 2 + 1));
+    let command = event_schemas::Command { id: event_schemas::CommandId(1), actor: desk::ACTOR, body };
+    assert_eq!(ledger_core::bound::check(&command), Err(ledger_core::bound::OutOfBounds("postings")));
+}
+
+/// `balance_overflow`: reached only after 10^12 of the largest entries, so the totals are set by applying such events.
+#[test]
+fn totals_stay_below_their_bound() {
+    let mut desk = Desk::new();
+    desk.say("open ann liability EUR unlimited");
+    desk.say("open bob liability EUR unlimited");
+    let (ann, bob) = (desk.account("ann"), desk.account("bob"));
+    let eur = "EUR".parse().unwrap();
+    let near = event_schemas::Money::new(event_schemas::bounds::TOTAL_MAX_MINOR - 1, eur);
+    let entry = event_schemas::event::EntryPosted {
+        kind: event_schemas::EntryKind::General,
+        effective_on: desk.recorded_at.date_utc(),
+        effective_on_named: false,
+        reference: "".into(),
+        postings: vec![event_schemas::Posting::debit(ann, near), event_schemas::Posting::credit(bob, near)].into(),
+    };
+    let event = event_schemas::Event::engine(event_schemas::EventBody::EntryPosted(entry));
+    desk.state.apply(&event).unwrap();
+    let decided = |desk: &Desk, body| {
+        let command = event_schemas::Command { id: event_schemas::CommandId(1), actor: desk::ACTOR, body };
+        let context = ledger_core::decide::Context { recorded_at: desk.recorded_at };
+        ledger_core::asked::verdict(&ledger_core::decide::decide(&desk.state, context, &command).verdict)
+    };
+    let refused =
+        |account| ledger_core::ports::Verdict::Rejected(event_schemas::Rejection::BalanceOverflow { account });
+    for (line, verdict) in [
+        ("transfer ann bob m2 EUR", refused(ann)),
+        ("entry D bob m2 EUR C bob m2 EUR", refused(bob)),
+        ("transfer ann bob m1 EUR", ledger_core::ports::Verdict::Accepted),
+        ("transfer bob ann m2 EUR", ledger_core::ports::Verdict::Accepted),
+    ] {
+        let body = desk.command(line);
+        assert_eq!(decided(&desk, body), verdict, "{line}");
+    }
+    // Applying what decide would never say is refused, and leaves the state as it was.
+    let before = desk.state.digest();
+    assert!(desk.state.apply(&event).is_err());
+    assert_eq!(desk.state.digest(), before);
+}
