@@ -250,7 +250,12 @@ async fn judge(response: reqwest::Response) -> Judged {
         detail = status.to_string();
     }
     match status {
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY => {
+        // A late verdict (504) is asked for again with the same key.
+        StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT
+        | StatusCode::REQUEST_TIMEOUT => {
             Judged::Again(format!("{status}: {detail}"))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

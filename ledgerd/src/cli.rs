@@ -1,0 +1,220 @@
+//! What can be typed.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::config::{Config, LogFormat, Switch};
+use crate::{demo, import, keys, serve, telemetry};
+
+/// Doppia: an event-sourced double-entry ledger
+#[derive(Debug, Parser)]
+#[command(
+    name = "ledgerd",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  ledgerd serve                                   a ledger in ./data at http://127.0.0.1:7070
+  ledgerd serve --data /srv/book --listen 0.0.0.0:7070
+  ledgerd import rules.toml movements.csv --key-file data/admin.key
+  ledgerd key new --holder web-shop --scope read --scope write
+  ledgerd demo                                    a real bank, imported, proven and served"
+)]
+pub struct Cli {
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    output: Output,
+    #[command(subcommand)]
+    act: Act,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// JSON on stdout, for scripts.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Serves a book: engine, read models and API in one process
+    #[command(after_help = "Settings come from defaults, doppia.toml, DOPPIA_* and flags; each later one wins.
+`ledgerd config` prints the effective ones.
+
+Examples:
+  ledgerd serve
+  ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
+  DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
+  ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"")]
+    Serve(ServeArgs),
+    /// Turns a CSV file into commands by a rules file
+    #[command(
+        after_help = "Running it again brings what is missing and doubles nothing. Exit status 3: done, but rows were refused.
+
+Examples:
+  ledgerd import examples/berka/rules.toml examples/berka/trans.csv.gz --key-file data/admin.key
+  ledgerd import rules.toml movements.csv --dry-run"
+    )]
+    Import(import::ImportArgs),
+    /// Issues, lists and revokes keys of the API
+    Key {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        args: keys::KeyArgs,
+    },
+    /// Prints the effective configuration, which holds no secrets
+    Config(Settings),
+    /// Imports a real bank into a fresh folder, proves the journal, and serves it
+    #[command(after_help = "Examples:
+  ledgerd demo
+  ledgerd demo --fresh --exit        for scripts: begin anew, and end when all is shown")]
+    Demo(demo::DemoArgs),
+    /// Prints a completion script for a shell
+    #[command(after_help = "Example:\n  ledgerd completions bash > /etc/bash_completion.d/ledgerd")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Settings that flags can override; absent ones come from elsewhere.
+#[derive(Debug, Clone, Default, Args, Serialize)]
+pub struct Settings {
+    /// A configuration file [default: doppia.toml, if it is there]
+    #[arg(long, env = "DOPPIA_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// The data folder [default: ./data]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1:7070]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Whether read models are kept [default: on]
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_models: Option<Switch>,
+    /// The witness file, on another disk
+    #[arg(long)]
+    #[serde(skip)]
+    pub witness: Option<PathBuf>,
+    /// Which log lines, such as info or info,commands_api=debug [default: info]
+    #[arg(long)]
+    #[serde(skip)]
+    pub log: Option<String>,
+    /// How log lines look [default: pretty]
+    #[arg(long, value_enum)]
+    #[serde(skip)]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// The effective configuration.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let mut flags = serde_json::to_value(self)?;
+        let mut put = |table: &str, key: &str, value: Option<serde_json::Value>| {
+            if let (Some(value), Some(fields)) = (value, flags.as_object_mut()) {
+                let table = fields.entry(table).or_insert_with(|| serde_json::json!({}));
+                if let Some(table) = table.as_object_mut() {
+                    table.insert(key.to_owned(), value);
+                }
+            }
+        };
+        put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
+        put("log", "filter", self.log.clone().map(Into::into));
+        put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
+        Ok(Config::load(self.config.as_deref(), flags)?)
+    }
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// Go on although the clock jumped; recorded with actor and reason
+    #[arg(long, requires = "actor", requires = "reason")]
+    accept_clock: bool,
+    /// Who accepts the clock
+    #[arg(long, requires = "accept_clock")]
+    actor: Option<String>,
+    /// Why the clock is right
+    #[arg(long, requires = "accept_clock")]
+    reason: Option<String>,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let (bold, plain) = if std::io::stderr().is_terminal() { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+            eprintln!("{bold}error:{plain} {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.act {
+        Act::Serve(args) => {
+            let config = args.settings.load()?;
+            telemetry::start_logging(&config.log);
+            let accept_clock = match (args.accept_clock, args.actor, args.reason) {
+                (true, Some(actor), Some(reason)) => Some((actor, reason)),
+                _ => None,
+            };
+            runtime()?.block_on(serve::command(config, accept_clock))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Import(args) => runtime()?.block_on(import::run(args, cli.output)),
+        Act::Key { settings, args } => {
+            let config = settings.load()?;
+            keys::run(args, &config.data, &config.tenant, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Config(settings) => {
+            let config = settings.load()?;
+            match cli.output {
+                Output::Text => print!("{}", toml::to_string(&config)?),
+                Output::Json => println!("{}", serde_json::to_string(&config)?),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Demo(args) => runtime()?.block_on(demo::run(args)),
+        Act::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "ledgerd", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// An empty table in the product's one style.
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

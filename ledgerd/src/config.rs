@@ -1,0 +1,272 @@
+//! Configuration: defaults, then `doppia.toml`, then `DOPPIA_*` from the environment, then flags; each later one wins.
+//! Nothing here changes what the book decides: fees, limits and calendars are facts of the book. Nothing here is secret:
+//! keys lie in files of their own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use event_schemas::BookId;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The file that is read if it is there and no other is named.
+pub const DEFAULT_FILE: &str = "doppia.toml";
+
+/// The first segment of an environment variable; two underscores stand for the point: `DOPPIA_HTTP__MAX_CONNECTIONS`.
+const ENV_PREFIX: &str = "DOPPIA_";
+
+/// Variables with the prefix that are meant for other subcommands.
+const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
+
+/// Whether something is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It isn't.
+    Off,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The effective configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The address to listen on. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The tenant that the book belongs to.
+    pub tenant: String,
+    /// The number of the book.
+    pub book: u32,
+    /// Whether read models are kept. Off: only commands, verdicts and the book's figures are answered.
+    pub read_models: Switch,
+    /// Logs.
+    pub log: LogConfig,
+    /// The journal.
+    pub journal: JournalConfig,
+    /// HTTP.
+    pub http: HttpConfig,
+    /// What a principal may put on record.
+    pub limits: LimitsConfig,
+    /// Readiness.
+    pub ready: ReadyConfig,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Which lines: a level, or directives such as `info,commands_api=debug`.
+    pub filter: String,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// The journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// The witness file, on another disk. Without one, an older copy of the whole folder goes unseen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<PathBuf>,
+    /// The length of a segment, in bytes; taken when the folder is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_bytes: Option<u64>,
+}
+
+/// HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// The most connections; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take for the head of a request, in seconds.
+    pub head_timeout_s: u64,
+    /// How long requests under way may take to end when the server stops, in seconds.
+    pub drain_timeout_s: u64,
+}
+
+/// Budgets, so that nobody fills the journal with refusals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// How many rejections a holder of a key may cause at once.
+    pub rejections_burst: u32,
+    /// How many come back per second.
+    pub rejections_per_second: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let commands_api::Budgets { rejections_burst, rejections_per_second } = commands_api::Budgets::default();
+        Self { rejections_burst, rejections_per_second }
+    }
+}
+
+/// Readiness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadyConfig {
+    /// How many events the read models may lie behind the journal before `/readyz` says no.
+    pub max_lag_events: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            tenant: "main".into(),
+            book: BookId::FIRST.get(),
+            read_models: Switch::On,
+            log: LogConfig::default(),
+            journal: JournalConfig::default(),
+            http: HttpConfig::default(),
+            limits: LimitsConfig::default(),
+            ready: ReadyConfig::default(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Pretty }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { max_connections: 512, head_timeout_s: 10, drain_timeout_s: 10 }
+    }
+}
+
+impl Default for ReadyConfig {
+    fn default() -> Self {
+        Self { max_lag_events: 1_000_000 }
+    }
+}
+
+/// A configuration that can't be used; the text names the key and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Loads the effective configuration. `file`: a file that must be there; without one, `doppia.toml` is read if it is.
+    /// `flags`: what was given on the command line, as a table in which absent means not given.
+    pub fn load(file: Option<&Path>, flags: impl Serialize) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(file) if !file.is_file() => {
+                return Err(ConfigError(format!("there is no file {}", file.display())));
+            }
+            Some(file) => figment = figment.merge(Toml::file_exact(file)),
+            None if Path::new(DEFAULT_FILE).is_file() => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+            None => {}
+        }
+        let config: Self = figment
+            .merge(Env::prefixed(ENV_PREFIX).ignore(&ENV_OF_CLIENTS).split("__"))
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(|error| ConfigError(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The book.
+    pub fn book_id(&self) -> BookId {
+        BookId::new(self.book).unwrap_or(BookId::FIRST)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, reason: &str| Err(ConfigError(format!("{key}: {reason}")));
+        if BookId::new(self.book).is_none() {
+            return wrong("book", "books are numbered from 1");
+        }
+        if self.tenant.is_empty() || self.tenant.len() > 64 || self.tenant.chars().any(char::is_control) {
+            return wrong("tenant", "1 to 64 bytes without control characters");
+        }
+        if self.data.as_os_str().is_empty() {
+            return wrong("data", "a folder");
+        }
+        if !(1..=100_000).contains(&self.http.max_connections) {
+            return wrong("http.max_connections", "1 to 100000");
+        }
+        if !(1..=300).contains(&self.http.head_timeout_s) {
+            return wrong("http.head_timeout_s", "1 to 300");
+        }
+        if self.http.drain_timeout_s > 300 {
+            return wrong("http.drain_timeout_s", "0 to 300");
+        }
+        if let Some(witness) = &self.journal.witness
+            && witness.starts_with(&self.data)
+        {
+            return wrong("journal.witness", "it must lie outside the data folder, best on another disk");
+        }
+        crate::telemetry::filter(&self.log.filter).map_err(|error| ConfigError(format!("log.filter: {error}")))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    fn load(toml: &str, flags: serde_json::Value) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("doppia.toml");
+        std::fs::write(&file, toml).unwrap();
+        Config::load(Some(&file), flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_file_overrides_defaults_and_flags_override_the_file() {
+        assert_eq!(load("", json!({})).unwrap(), Config::default());
+        let config =
+            load("data = \"/a\"\ntenant = \"t\"\n[http]\nmax_connections = 7", json!({ "data": "/b" })).unwrap();
+        assert_eq!((config.data, config.tenant.as_str()), (PathBuf::from("/b"), "t"));
+        assert_eq!((config.http.max_connections, config.http.head_timeout_s), (7, 10));
+    }
+
+    #[test]
+    fn wrong_settings_name_the_key() {
+        for (toml, expected) in [
+            ("book = 0", "book: "),
+            ("listen = \"here\"", "listen"),
+            ("datta = \"x\"", "datta"),
+            ("tenant = \"\"", "tenant: "),
+            ("read_models = \"maybe\"", "read_models"),
+            ("[http]\nmax_connections = 0", "http.max_connections: "),
+            ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
+            ("[log]\nfilter = \"loud=\"", "log.filter: "),
+            ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
+            ("data = [", "doppia.toml"),
+        ] {
+            let error = load(toml, json!({})).unwrap_err();
+            assert!(error.contains(expected), "{toml}: {error}");
+        }
+        let error = Config::load(Some(Path::new("/no/such.toml")), json!({})).unwrap_err();
+        assert!(error.to_string().contains("/no/such.toml"));
+    }
+
+    #[test]
+    fn it_prints_as_the_file_it_could_be_read_from() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(load(&text, json!({})).unwrap(), Config::default());
+    }
+}

@@ -1,0 +1,13 @@
+//! Composition: one binary, its configuration, telemetry and roles. It holds no rule of the ledger; it opens the stores,
+//! starts the engine and the projection runner, and puts the API in front of them.
+//!
+//! `cli` what can be typed · `config` defaults, file, environment, flags · `serve` the running server · `telemetry` logs and
+//! metrics · `keys`, `import`, `demo` the other subcommands.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod import;
+pub mod keys;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,126 @@
+//! `/livez`, `/readyz`, `/metrics`: for whoever runs the server. They need no key and tell nothing of the book but how far
+//! it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use event_schemas::Sequence;
+use ledger_core::ports::{CommandSink, EngineStatus, WriterState};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::sync::watch;
+
+/// What health is judged by.
+pub(crate) struct Health {
+    /// The engine.
+    pub(crate) sink: Arc<dyn CommandSink>,
+    /// The sequence that the read models have applied; `None` if they are off.
+    pub(crate) read_models: Option<watch::Receiver<Sequence>>,
+    /// Why the read-model runner stopped, if it did.
+    pub(crate) runner_fault: Arc<Mutex<Option<String>>>,
+    /// How many events the read models may lie behind.
+    pub(crate) max_lag_events: u64,
+    /// Whether the server is about to end.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// The metrics.
+    pub(crate) metrics: PrometheusHandle,
+}
+
+/// The operational routes.
+pub(crate) fn router(health: Arc<Health>) -> Router {
+    describe();
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render))
+        .with_state(health)
+}
+
+impl Health {
+    fn runner_fault(&self) -> Option<String> {
+        self.runner_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lag(&self, status: &EngineStatus) -> Option<u64> {
+        self.read_models.as_ref().map(|applied| status.durable.0.saturating_sub(applied.borrow().0))
+    }
+
+    /// Why the server is not ready; empty if it is.
+    fn reasons(&self, status: &EngineStatus) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if *self.draining.borrow() {
+            reasons.push("the server is stopping".to_owned());
+        }
+        match status.writer {
+            WriterState::Serving => {}
+            WriterState::ReadOnly => reasons.push(format!("the writer is read-only: {}", status.reason)),
+            WriterState::Stopped => reasons.push(format!("the writer has stopped: {}", status.reason)),
+        }
+        if let Some(fault) = self.runner_fault() {
+            reasons.push(format!("the read models have stopped: {fault}"));
+        }
+        if let Some(lag) = self.lag(status).filter(|&lag| lag > self.max_lag_events) {
+            reasons.push(format!("the read models are {lag} events behind"));
+        }
+        reasons
+    }
+}
+
+async fn ready(State(health): State<Arc<Health>>) -> Response {
+    let status = health.sink.status();
+    let reasons = health.reasons(&status);
+    let applied = health.read_models.as_ref().map(|applied| *applied.borrow());
+    let (code, word) =
+        if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let body =
+        json!({ "status": word, "reasons": reasons, "sequence": status.durable, "read_models_sequence": applied });
+    (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+fn describe() {
+    describe_gauge!("doppia_durable_sequence", "The durable sequence of the journal");
+    describe_gauge!("doppia_checkpoint_sequence", "The sequence of the newest state checkpoint");
+    describe_gauge!("doppia_queued_commands", "Commands that wait for the engine");
+    describe_gauge!("doppia_writer_serving", "1 while the writer takes commands, else 0");
+    describe_gauge!("doppia_read_models_sequence", "The sequence that the read models have applied");
+    describe_gauge!("doppia_read_models_lag_events", "Events that the read models lie behind the journal");
+    describe_gauge!("doppia_read_models_running", "1 while the read-model runner works, 0 once a fault has stopped it");
+    describe_counter!("doppia_verdicts_total", "Verdicts recorded since the start");
+    describe_counter!("doppia_rejections_total", "Of these, rejections");
+    describe_counter!("doppia_replayed_total", "Verdicts answered again since the start");
+    describe_counter!("doppia_flushes_total", "Flushes of the journal since the start");
+    describe_counter!("doppia_appended_bytes_total", "Bytes of blocks appended since the start");
+}
+
+/// Puts the engine's figures into the metrics: read when somebody asks, so they are never older than the answer.
+fn sample(health: &Health) {
+    // A gauge is a float; figures above 2^53 would lose their last digits, which no chart shows.
+    #[allow(clippy::cast_precision_loss)]
+    let float = |number: u64| number as f64;
+    let status = health.sink.status();
+    gauge!("doppia_durable_sequence").set(float(status.durable.0));
+    gauge!("doppia_checkpoint_sequence").set(float(status.checkpoint.0));
+    gauge!("doppia_queued_commands").set(float(status.queued));
+    gauge!("doppia_writer_serving").set(float(u64::from(status.writer == WriterState::Serving)));
+    counter!("doppia_verdicts_total").absolute(status.accepted_total);
+    counter!("doppia_rejections_total").absolute(status.rejected_total);
+    counter!("doppia_replayed_total").absolute(status.replayed_total);
+    counter!("doppia_flushes_total").absolute(status.flushes_total);
+    counter!("doppia_appended_bytes_total").absolute(status.appended_bytes_total);
+    if let Some(lag) = health.lag(&status) {
+        gauge!("doppia_read_models_sequence").set(float(status.durable.0.saturating_sub(lag)));
+        gauge!("doppia_read_models_lag_events").set(float(lag));
+        gauge!("doppia_read_models_running").set(float(u64::from(health.runner_fault().is_none())));
+    }
+}
+
+async fn render(State(health): State<Arc<Health>>) -> Response {
+    sample(&health);
+    health.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render()).into_response()
+}

@@ -1,0 +1,210 @@
+//! The running server: opens the folder, starts the engine, the read models and the API, and ends them in the other
+//! direction.
+//!
+//! ```text
+//! open folder ─▶ keys ─▶ engine (replays) ─▶ read-model runner ─▶ HTTP
+//! end:  HTTP drains ─▶ engine answers what waits, last checkpoint ─▶ read models catch up ─▶ folder closes
+//! ```
+
+mod health;
+mod http;
+mod runner;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use commands_api::{ApiParts, ApiState, Budgets, KeyRing};
+use event_schemas::Timestamp;
+use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
+use ledger_core::ports::{Clock, CommandSink};
+use stores::embedded::{self, Embedded, EmbeddedOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Config, LogFormat, Switch};
+use crate::{keys, telemetry};
+use health::Health;
+use runner::ReadModels;
+
+/// `ledgerd serve`: binds, serves until SIGTERM or SIGINT, ends in order.
+pub async fn command(config: Config, accept_clock: Option<(String, String)>) -> anyhow::Result<()> {
+    let listener = bind(&config).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    };
+    serve(config, accept_clock, listener, shutdown).await
+}
+
+/// Binds the address of a configuration.
+pub async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{} is in use: is another ledgerd running? Choose another address with --listen",
+            config.listen
+        ),
+        _ => anyhow::anyhow!("{} can't be listened on: {error}", config.listen),
+    })
+}
+
+/// Serves a book on a listener until `shutdown` is ready. Everything is durable when it returns.
+pub async fn serve(
+    config: Config,
+    accept_clock: Option<(String, String)>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    // Before anything counts: a counter made earlier counts into nothing.
+    let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
+    let address = listener.local_addr()?;
+    let opening = config.clone();
+    let Opened { engine, read_models, keys, fresh } =
+        tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
+    let engine = Arc::new(engine);
+    let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
+    let progress = read_models.as_ref().map(ReadModels::progress);
+    // Without read models nothing is ever sent; the sender is gone, and queries say that there are none.
+    let nothing = watch::channel(event_schemas::Sequence::ZERO).1;
+    let api = ApiState::new(ApiParts {
+        book: config.book_id(),
+        tenant: config.tenant.clone(),
+        sink: Arc::clone(&sink),
+        rows: read_models.as_ref().map(ReadModels::rows),
+        progress: progress.clone().unwrap_or(nothing),
+        keys,
+        budgets: Budgets {
+            rejections_burst: config.limits.rejections_burst,
+            rejections_per_second: config.limits.rejections_per_second,
+        },
+    });
+    let (draining, is_draining) = watch::channel(false);
+    let health = Arc::new(Health {
+        sink,
+        read_models: progress,
+        runner_fault: read_models.as_ref().map(ReadModels::fault).unwrap_or_default(),
+        max_lag_events: config.ready.max_lag_events,
+        draining: is_draining,
+        metrics,
+    });
+    let router = commands_api::router(api).merge(health::router(health));
+
+    tracing::info!(
+        url = %format!("http://{address}"),
+        data = %config.data.display(),
+        sequence = engine.status().durable.0,
+        replayed = engine.replayed().events,
+        start_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "serving"
+    );
+    if config.log.format == LogFormat::Pretty {
+        greet(&config, address, fresh);
+    }
+    let bounds = http::Bounds {
+        max_connections: config.http.max_connections,
+        head_timeout: Duration::from_secs(config.http.head_timeout_s),
+        drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
+    };
+    http::run(listener, router, bounds, async {
+        shutdown.await;
+        let _ = draining.send(true);
+    })
+    .await;
+
+    tokio::task::spawn_blocking(move || {
+        engine.stop();
+        let head = engine.status().durable;
+        if let Some(read_models) = read_models {
+            read_models.end(head);
+        }
+        tracing::info!(sequence = head.0, "stopped");
+    })
+    .await?;
+    Ok(())
+}
+
+struct Opened {
+    engine: Engine,
+    read_models: Option<ReadModels>,
+    keys: KeyRing,
+    /// Whether the folder was made now.
+    fresh: bool,
+}
+
+/// Everything that waits for the disk.
+fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Result<Opened> {
+    let mut options = EmbeddedOptions {
+        book: config.book_id(),
+        witness: config.journal.witness.clone(),
+        ..EmbeddedOptions::default()
+    };
+    if let Some(bytes) = config.journal.segment_bytes {
+        options.segment_bytes = bytes;
+    }
+    let place = || format!("the data folder {}", config.data.display());
+    let fresh = !embedded::exists(&config.data).with_context(place)?;
+    if fresh {
+        embedded::create(&config.data, &options).with_context(place)?;
+    }
+    let embedded = embedded::open(&config.data, &options).with_context(place)?;
+    let Embedded { journal, ids, rocks, notices, .. } = embedded;
+    for notice in &notices {
+        tracing::warn!("{notice}");
+    }
+    keys::ensure_admin_key(&config.data, &config.tenant)?;
+    let keys = KeyRing::of_file(keys::key_file(&config.data))?;
+    let feed = journal.segment_reader();
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let engine = Engine::start(EngineParts {
+        journal: Box::new(journal),
+        ids: Box::new(ids),
+        checkpoints: Arc::new(rocks.clone()),
+        clock: system_clock(),
+        options: EngineOptions {
+            book: config.book_id(),
+            nonce: u128::from_be_bytes(nonce),
+            accept_clock: accept_clock.map(|(actor, reason)| AcceptClock { actor, reason }),
+            ..EngineOptions::default()
+        },
+    })?;
+    let read_models = match config.read_models {
+        Switch::On => Some(ReadModels::start(feed, rocks)?),
+        Switch::Off => None,
+    };
+    Ok(Opened { engine, read_models, keys, fresh })
+}
+
+/// The machine's clocks.
+fn system_clock() -> Clock {
+    let start = Instant::now();
+    Clock {
+        wall: Arc::new(|| {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        }),
+        monotonic_us: Arc::new(move || i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX)),
+    }
+}
+
+/// A few lines for whoever started it by hand.
+fn greet(config: &Config, address: std::net::SocketAddr, fresh: bool) {
+    eprintln!("\nDoppia serves book {} at http://{address}", config.book);
+    eprintln!("  data       {}{}", config.data.display(), if fresh { " (made now)" } else { "" });
+    let key = keys::admin_key_path(&config.data);
+    if key.exists() {
+        eprintln!("  admin key  {}", key.display());
+    }
+    if config.read_models == Switch::Off {
+        eprintln!("  read models are off: queries of balances answer 503");
+    }
+    eprintln!("  end it with Ctrl-C\n");
+}
