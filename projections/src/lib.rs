@@ -17,6 +17,7 @@ pub mod runner;
 pub mod statements;
 pub mod table;
 pub mod trial_balance;
+pub mod verify;
 
 mod cache;
 mod totals;

@@ -73,6 +73,7 @@ pub trait ReadRows {
 
     /// Visits the rows with `from <= key < to` (`None`: to the end of the table) in the order of their keys, or backwards,
     /// until the visitor breaks off.
+    #[allow(clippy::type_complexity)]
     fn range(
         &self,
         table: &'static Table,
@@ -86,11 +87,14 @@ pub trait ReadRows {
     fn checkpoint(&self, projection: &'static str) -> Result<Sequence, RowsFault>;
 }
 
+/// A change of one row: table, key, and the new value or `None` to delete.
+pub type RowChange = (&'static Table, Vec<u8>, Option<Vec<u8>>);
+
 /// Changes to rows, applied all or not at all, together with the checkpoints they bring.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RowChanges {
-    /// Table, key, and the new value or `None` to delete.
-    pub rows: Vec<(&'static Table, Vec<u8>, Option<Vec<u8>>)>,
+    /// The rows; where a key comes twice, the later change counts.
+    pub rows: Vec<RowChange>,
     /// Projection and the sequence it has now applied.
     pub checkpoints: Vec<(&'static str, Sequence)>,
 }

@@ -8,7 +8,7 @@
 //! sequence. What was applied before it is committed, unless a projection failed in the middle of an event.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_schemas::{Block, BlockError, Sequence, Timestamp};
 
@@ -20,6 +20,9 @@ const BATCH_MAX_BLOCKS: usize = 1_024;
 
 /// The number of changed rows from which on a commit is due.
 const BATCH_ROWS: usize = 200_000;
+
+/// How long applied events stay uncommitted at most while more keep coming: those who wait to read them notice.
+const BATCH_TIME: Duration = Duration::from_millis(250);
 
 /// How long one wait for a block lasts at most; the stop flag is looked at in between.
 const WAIT: Duration = Duration::from_millis(200);
@@ -107,6 +110,7 @@ pub struct Runner<F, R> {
     projections: Vec<Driven>,
     changes: RowChanges,
     batch_blocks: usize,
+    batch_since: Instant,
     loaded: bool,
     fault: Option<RunnerFault>,
     events: u64,
@@ -123,6 +127,7 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
             projections: projections.into_iter().map(driven).collect(),
             changes: RowChanges::default(),
             batch_blocks: 0,
+            batch_since: Instant::now(),
             loaded: false,
             fault: None,
             events: 0,
@@ -185,13 +190,12 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
                 Ok(Some(block)) => {
                     if let Err(fault) = self.apply_block(&block, after, to) {
                         // What is whole is kept; a commit that fails as well adds nothing to the fault at hand.
-                        if fault.projection.is_none() {
+                        if fault.projection.is_none() && self.batch_blocks > 0 {
                             let _ = self.commit(false, on_progress);
                         }
                         return Err(fault);
                     }
-                    let pending: usize = self.projections.iter().map(|driven| driven.projection.pending()).sum();
-                    if self.batch_blocks >= BATCH_MAX_BLOCKS || self.changes.rows.len() + pending >= BATCH_ROWS {
+                    if self.commit_is_due() {
                         self.commit(false, on_progress)?;
                     }
                 }
@@ -199,7 +203,9 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
                 Ok(None) if stop.is_none() => break,
                 Ok(None) => {}
                 Err(error) => {
-                    let _ = self.commit(false, on_progress);
+                    if self.batch_blocks > 0 {
+                        let _ = self.commit(false, on_progress);
+                    }
                     return Err(RunnerFault { projection: None, sequence: after.next(), error: error.into() });
                 }
             }
@@ -208,6 +214,13 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
             self.commit(false, on_progress)?;
         }
         Ok(())
+    }
+
+    fn commit_is_due(&self) -> bool {
+        let pending: usize = self.projections.iter().map(|driven| driven.projection.pending()).sum();
+        self.batch_blocks >= BATCH_MAX_BLOCKS
+            || self.changes.rows.len() + pending >= BATCH_ROWS
+            || self.batch_since.elapsed() >= BATCH_TIME
     }
 
     fn load(&mut self) -> Result<(), RunnerFault> {
@@ -234,6 +247,9 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
         if header.first_sequence > expected || header.last_sequence() < expected {
             let error = RunnerError::Gap { expected, found: header.first_sequence };
             return Err(fault(expected, error));
+        }
+        if self.batch_blocks == 0 {
+            self.batch_since = Instant::now();
         }
         self.batch_blocks += 1;
         let mut next = header.first_sequence;

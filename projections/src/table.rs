@@ -286,3 +286,66 @@ fn value_column(reader: &mut Reader<'_>, column: ColumnType) -> Result<String, C
         ColumnType::Flag => reader.flag("flag")?.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use event_schemas::testing;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key<T>(put: impl Fn(&mut Vec<u8>, T), value: T) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, value);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn keys_sort_as_their_values_do(
+            numbers in any::<(u64, u64)>(),
+            dates in (testing::civil_date(), testing::civil_date()),
+            times in any::<(i64, i64)>(),
+            texts in ("[a\u{0}\u{1}é]{0,4}", "[a\u{0}\u{1}é]{0,4}"),
+            tails in any::<(u64, u64)>(),
+        ) {
+            prop_assert_eq!(key(put_key_number, numbers.0).cmp(&key(put_key_number, numbers.1)), numbers.0.cmp(&numbers.1));
+            prop_assert_eq!(key(put_key_date, dates.0).cmp(&key(put_key_date, dates.1)), dates.0.cmp(&dates.1));
+            let times = (Timestamp(times.0), Timestamp(times.1));
+            prop_assert_eq!(key(put_key_time, times.0).cmp(&key(put_key_time, times.1)), times.0.cmp(&times.1));
+            // A text is compared before the column behind it, whatever that holds.
+            let pair = |out: &mut Vec<u8>, (text, tail): (&str, u64)| {
+                put_key_text(out, text);
+                put_key_number(out, tail);
+            };
+            let (one, other) = ((texts.0.as_str(), tails.0), (texts.1.as_str(), tails.1));
+            prop_assert_eq!(key(pair, one).cmp(&key(pair, other)), one.cmp(&other));
+        }
+
+        #[test]
+        fn key_columns_read_back(number: u64, date in testing::civil_date(), time: i64, text in testing::text()) {
+            let mut bytes = Vec::new();
+            put_key_text(&mut bytes, &text);
+            put_key_number(&mut bytes, number);
+            put_key_date(&mut bytes, date);
+            put_key_time(&mut bytes, Timestamp(time));
+            let mut reader = Reader::new(&bytes);
+            prop_assert_eq!(key_text(&mut reader).unwrap(), text);
+            prop_assert_eq!(key_number(&mut reader).unwrap(), number);
+            prop_assert_eq!(key_date(&mut reader).unwrap(), date);
+            prop_assert_eq!(key_time(&mut reader).unwrap(), Timestamp(time));
+            prop_assert!(reader.finish().is_ok());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_lies_behind_all_that_starts_with_it() {
+        assert_eq!(behind_prefix(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(behind_prefix(&[1, 255, 255]), Some(vec![2]));
+        assert_eq!(behind_prefix(&[255, 255]), None);
+        assert_eq!(behind_prefix(&[]), None);
+        assert_eq!(behind_key(&[7]), vec![7, 0]);
+    }
+}

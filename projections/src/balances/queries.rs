@@ -53,7 +53,7 @@ impl BalanceView {
         };
         let available = match row.policy {
             BalancePolicy::Limited { overdraft_minor } => {
-                Some(Money::new(balance_minor + overdraft_minor - held_minor, row.currency))
+                Some(Money::new(balance_minor.saturating_add(overdraft_minor).saturating_sub(held_minor), row.currency))
             }
             BalancePolicy::Unlimited => None,
         };

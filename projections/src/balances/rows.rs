@@ -127,7 +127,13 @@ pub(crate) fn put_totals(out: &mut Vec<u8>, totals: Totals) {
 }
 
 pub(crate) fn totals(reader: &mut Reader<'_>) -> Result<Totals, CodecError> {
-    Ok(Totals { debits_minor: reader.signed("debits")?, credits_minor: reader.signed("credits")? })
+    let totals = Totals { debits_minor: reader.signed("debits")?, credits_minor: reader.signed("credits")? };
+    // Below zero is no sum of amounts; kept out here, it can't overflow a balance later.
+    if totals.debits_minor < 0 || totals.credits_minor < 0 {
+        Err(CodecError::NotCanonical("totals"))
+    } else {
+        Ok(totals)
+    }
 }
 
 impl Row for AccountRow {

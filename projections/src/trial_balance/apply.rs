@@ -42,15 +42,11 @@ impl TrialBalances {
                 None => sums.push((money.currency, one)),
             }
         }
-        match sums.iter().find(|(_, sum)| sum.debits_minor != sum.credits_minor) {
-            Some((currency, _)) => {
-                Err(ApplyFault::Contradiction(format!("an entry whose debits and credits differ in {currency}")))
-            }
-            None => {
-                self.book.get_or_default(rows, &())?.entries += 1;
-                Ok(())
-            }
+        if let Some((currency, _)) = sums.iter().find(|(_, sum)| sum.debits_minor != sum.credits_minor) {
+            return Err(ApplyFault::Contradiction(format!("an entry whose debits and credits differ in {currency}")));
         }
+        self.book.get_or_default(rows, &())?.entries += 1;
+        Ok(())
     }
 
     fn opened(&mut self, rows: &dyn ReadRows, open: &event_schemas::command::OpenAccount) -> Result<(), RowsFault> {

@@ -1,0 +1,135 @@
+//! A small language for journals, and a naive model of what read models should say about them.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use event_schemas::block::BlockPlace;
+use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
+use event_schemas::digest::Digest;
+use event_schemas::event::{EntryKind, EntryPosted, StateDigest};
+use event_schemas::{
+    AccountId, Block, BookId, Cause, CivilDate, CommandId, Currency, Epoch, Event, EventBody, Money, Posting,
+    PrincipalId, Sequence, Side, Timestamp, testing,
+};
+use projections::Runner;
+use projections::memory::{MemoryFeed, MemoryRows};
+
+pub const DAY_0: i32 = 20_000;
+pub const START: i64 = 1_767_225_600_000_000;
+
+pub fn currency(code: &str) -> Currency {
+    code.parse().unwrap()
+}
+
+pub fn day(offset: i32) -> CivilDate {
+    CivilDate::from_days(DAY_0 + offset).unwrap()
+}
+
+pub fn verdict(command: u128, body: EventBody) -> Event {
+    Event { cause: Cause::Verdict { command: CommandId(command), actor: PrincipalId(7) }, body }
+}
+
+pub fn open(account: u128, kind: AccountKind, code: &str, owner: &str, policy: BalancePolicy) -> Event {
+    let open = OpenAccount {
+        account: AccountId(account),
+        code: format!("a:{account}").into(),
+        kind,
+        currency: currency(code),
+        owner: owner.into(),
+        policy,
+    };
+    verdict(account, EventBody::AccountOpened(open))
+}
+
+pub fn act(account: u128, body: fn(AccountAct) -> EventBody) -> Event {
+    verdict(1, body(AccountAct { account: AccountId(account), reason: "because".into() }))
+}
+
+/// An entry from (account, signed amount): above zero debits, below credits.
+pub fn entry(command: u128, on: i32, code: &str, moves: &[(u128, i128)]) -> Event {
+    let posting = |&(account, amount): &(u128, i128)| Posting {
+        account: AccountId(account),
+        side: if amount > 0 { Side::Debit } else { Side::Credit },
+        money: Money::new(amount.abs(), currency(code)),
+    };
+    let entry = EntryPosted {
+        kind: EntryKind::General,
+        effective_on: day(on),
+        effective_on_named: true,
+        reference: format!("r{command}").into(),
+        postings: moves.iter().map(posting).collect(),
+    };
+    verdict(command, EventBody::EntryPosted(entry))
+}
+
+pub fn noise() -> Event {
+    Event::engine(EventBody::StateDigest(StateDigest { digest: Digest([3; 32]), accounts: 2 }))
+}
+
+/// Blocks of these events; the number with each is how many microseconds after the block before it was recorded.
+pub fn journal(blocks: &[(i64, Vec<Event>)]) -> Vec<Block> {
+    let mut place = BlockPlace {
+        book: BookId::FIRST,
+        first_sequence: Sequence(1),
+        recorded_at: Timestamp(START),
+        epoch: Epoch(1),
+        previous: Digest::default(),
+    };
+    let mut out = Vec::new();
+    for (later, events) in blocks {
+        place.recorded_at.0 += later;
+        let block = testing::seal(events, place);
+        place.first_sequence = block.header().last_sequence().next();
+        place.previous = block.hash();
+        out.push(block);
+    }
+    out
+}
+
+/// Projects all blocks in one run.
+pub fn project(blocks: &[Block]) -> MemoryRows {
+    let rows = MemoryRows::new();
+    let head = blocks.last().map_or(Sequence::ZERO, |block| block.header().last_sequence());
+    let reached =
+        Runner::new(MemoryFeed::new(blocks.to_vec()), &rows, projections::all()).run_to(head, &mut |_| {}).unwrap();
+    assert_eq!(reached, head);
+    rows
+}
+
+/// One posting, as the model remembers it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved {
+    pub sequence: Sequence,
+    pub recorded_at: Timestamp,
+    pub account: AccountId,
+    pub side: Side,
+    pub amount: i128,
+    pub effective_on: CivilDate,
+}
+
+/// Every posting of a journal, in order.
+pub fn moved(blocks: &[Block]) -> Vec<Moved> {
+    let mut all = Vec::new();
+    for block in blocks {
+        for item in block.events() {
+            let (sequence, event) = item.unwrap();
+            if let EventBody::EntryPosted(entry) = event.body {
+                all.extend(entry.postings.iter().map(|posting| Moved {
+                    sequence,
+                    recorded_at: block.header().recorded_at,
+                    account: posting.account,
+                    side: posting.side,
+                    amount: posting.money.amount_minor,
+                    effective_on: entry.effective_on,
+                }));
+            }
+        }
+    }
+    all
+}
+
+/// Debits and credits of the postings of an account that a test picks.
+pub fn naive(moved: &[Moved], account: AccountId, picks: impl Fn(&Moved) -> bool) -> (i128, i128) {
+    let sum = |side| {
+        moved.iter().filter(|m| m.account == account && m.side == side && picks(m)).map(|m| m.amount).sum::<i128>()
+    };
+    (sum(Side::Debit), sum(Side::Credit))
+}
