@@ -17,14 +17,17 @@ use projections::ports::EventFeed;
 
 /// Makes journals of book 1, as the suite needs them.
 pub trait JournalMaker {
+    /// The adapter.
+    type Journal: Journal;
+
     /// An empty journal, apart from all others.
-    fn fresh(&mut self) -> Box<dyn Journal>;
+    fn fresh(&mut self) -> Self::Journal;
 
-    /// Closes a journal and opens it again, as a new start of the process would.
-    fn reopen(&mut self, journal: Box<dyn Journal>) -> Box<dyn Journal>;
+    /// Closes the journal made last and opens it again, as a new start of the process would.
+    fn reopen(&mut self, journal: Self::Journal) -> Self::Journal;
 
-    /// A feed of the events of the journal made or opened last.
-    fn feed(&mut self) -> Box<dyn EventFeed>;
+    /// A feed of the journal made last.
+    fn feed(&mut self, journal: &Self::Journal) -> Box<dyn EventFeed>;
 }
 
 const BOOK: BookId = BookId::FIRST;
@@ -97,7 +100,7 @@ pub fn recorded_blocks() -> Vec<Block> {
 }
 
 /// Runs the whole suite.
-pub fn check_all(maker: &mut dyn JournalMaker) {
+pub fn check_all(maker: &mut impl JournalMaker) {
     starts_empty(maker);
     keeps_what_is_appended(maker);
     keeps_it_whatever_the_grouping(maker);
@@ -159,48 +162,48 @@ fn assert_holds(journal: &dyn Journal, blocks: &[Block]) {
 }
 
 /// A fresh journal has no head and no block.
-pub fn starts_empty(maker: &mut dyn JournalMaker) {
+pub fn starts_empty(maker: &mut impl JournalMaker) {
     let journal = maker.fresh();
     assert_eq!(journal.head().sequence, Sequence::ZERO);
     assert_eq!(journal.head().hash, BlockHash::default());
     assert!(journal.epoch() > Epoch(0), "an epoch above that of no block");
-    let mut reader = reader(journal.as_ref());
+    let mut reader = reader(&journal);
     assert_eq!(block_at(reader.as_mut(), Sequence(1)), None);
     assert_eq!(block_at(reader.as_mut(), Sequence::ZERO), None);
     assert_eq!(read_all(reader.as_mut()), []);
 }
 
 /// Blocks appended one by one are read back with the same bytes and hashes.
-pub fn keeps_what_is_appended(maker: &mut dyn JournalMaker) {
+pub fn keeps_what_is_appended(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     assert_eq!(head_of(&blocks).hash.to_string(), RECORDED_HASH, "the recorded blocks are always the same");
     let mut journal = maker.fresh();
     for (count, block) in blocks.iter().enumerate() {
-        append(journal.as_mut(), std::slice::from_ref(block));
+        append(&mut journal, std::slice::from_ref(block));
         assert_eq!(journal.head(), head_of(blocks.get(..=count).unwrap_or_default()));
     }
-    assert_holds(journal.as_ref(), &blocks);
+    assert_holds(&journal, &blocks);
 }
 
 /// How blocks are grouped into appends leaves no trace; appending none changes nothing.
-pub fn keeps_it_whatever_the_grouping(maker: &mut dyn JournalMaker) {
+pub fn keeps_it_whatever_the_grouping(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     for group in [2, 5, blocks.len()] {
         let mut journal = maker.fresh();
         for several in blocks.chunks(group) {
-            append(journal.as_mut(), several);
-            append(journal.as_mut(), &[]);
+            append(&mut journal, several);
+            append(&mut journal, &[]);
         }
-        assert_holds(journal.as_ref(), &blocks);
+        assert_holds(&journal, &blocks);
     }
 }
 
 /// `block_at` finds the block of its first, its last and each sequence between, and reading goes on behind it.
-pub fn finds_the_block_of_every_sequence(maker: &mut dyn JournalMaker) {
+pub fn finds_the_block_of_every_sequence(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     let mut journal = maker.fresh();
-    append(journal.as_mut(), &blocks);
-    let mut reader = reader(journal.as_ref());
+    append(&mut journal, &blocks);
+    let mut reader = reader(&journal);
     for (at, block) in blocks.iter().enumerate().rev() {
         let (first, last) = (block.header().first_sequence.0, block.header().last_sequence().0);
         let step = usize::try_from((last - first) / 50 + 1).unwrap_or(1);
@@ -217,26 +220,26 @@ pub fn finds_the_block_of_every_sequence(maker: &mut dyn JournalMaker) {
 }
 
 /// A reader at the head sees what is appended later; readers don't disturb one another.
-pub fn shows_appends_to_open_readers(maker: &mut dyn JournalMaker) {
+pub fn shows_appends_to_open_readers(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     let mut journal = maker.fresh();
-    let mut tail = reader(journal.as_ref());
+    let mut tail = reader(&journal);
     let mut late = None;
     for (at, block) in blocks.iter().enumerate() {
         assert_eq!(tail.next_block(), Ok(None), "at the head");
-        append(journal.as_mut(), std::slice::from_ref(block));
+        append(&mut journal, std::slice::from_ref(block));
         assert!(tail.next_block().as_ref() == Ok(&Some(block.clone())), "block {at}, read behind the writer");
         if at == 4 {
-            late = Some(reader(journal.as_ref()));
+            late = Some(reader(&journal));
         }
     }
     assert_eq!(tail.next_block(), Ok(None), "at the head");
-    let mut late = late.unwrap_or_else(|| reader(journal.as_ref()));
+    let mut late = late.unwrap_or_else(|| reader(&journal));
     assert!(read_all(late.as_mut()) == blocks, "read from the start by a reader opened in the middle");
 
     // The same with the reader on a thread of its own.
     let mut journal = maker.fresh();
-    let mut tail = reader(journal.as_ref());
+    let mut tail = reader(&journal);
     let expected = blocks.len();
     let read = std::thread::spawn(move || {
         let mut read = Vec::new();
@@ -250,7 +253,7 @@ pub fn shows_appends_to_open_readers(maker: &mut dyn JournalMaker) {
         read
     });
     for several in blocks.chunks(2) {
-        append(journal.as_mut(), several);
+        append(&mut journal, several);
     }
     match read.join() {
         Ok(read) => assert!(read == blocks, "read while appending"),
@@ -259,15 +262,15 @@ pub fn shows_appends_to_open_readers(maker: &mut dyn JournalMaker) {
 }
 
 /// A feed gives the block behind a sequence, waits for one that is not there yet, and can be asked for any place again.
-pub fn feeds_events(maker: &mut dyn JournalMaker) {
+pub fn feeds_events(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     let mut journal = maker.fresh();
-    let mut feed = maker.feed();
+    let mut feed = maker.feed(&journal);
     let soon = std::time::Duration::from_millis(5);
     assert_eq!(feed.next_block(Sequence::ZERO, soon), Ok(None), "an empty journal");
     let expected = blocks.clone();
     let read = std::thread::spawn(move || {
-        let wait = std::time::Duration::from_secs(120);
+        let wait = std::time::Duration::from_mins(2);
         let mut after = Sequence::ZERO;
         for block in &expected {
             let read = feed.next_block(after, wait);
@@ -283,7 +286,7 @@ pub fn feeds_events(maker: &mut dyn JournalMaker) {
         assert_eq!(feed.next_block(after, soon), Ok(None), "at the head");
     });
     for block in &blocks {
-        append(journal.as_mut(), std::slice::from_ref(block));
+        append(&mut journal, std::slice::from_ref(block));
     }
     if let Err(panic) = read.join() {
         std::panic::resume_unwind(panic);
@@ -291,25 +294,22 @@ pub fn feeds_events(maker: &mut dyn JournalMaker) {
 }
 
 /// Space can be secured again and again, for more than a segment holds or nothing, and changes no block.
-pub fn secures_space(maker: &mut dyn JournalMaker) {
+pub fn secures_space(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     let mut journal = maker.fresh();
     for block in &blocks {
         for bytes in [0, 1, event_schemas::bounds::BLOCK_MAX_BYTES, block.bytes().len()] {
             assert_eq!(journal.secure_space(bytes), Ok(()), "space for {bytes} bytes");
         }
-        append(journal.as_mut(), std::slice::from_ref(block));
+        append(&mut journal, std::slice::from_ref(block));
     }
-    assert_holds(journal.as_ref(), &blocks);
+    assert_holds(&journal, &blocks);
 }
 
 /// A block that does not follow the head is a bug of the writer: refused, by panic or by error, and nothing is kept of it.
-pub fn refuses_what_does_not_follow(maker: &mut dyn JournalMaker) {
+pub fn refuses_what_does_not_follow(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
-    let (first, second, third) = match blocks.as_slice() {
-        [first, second, third, ..] => (first, second, third),
-        _ => panic!("three recorded blocks"),
-    };
+    let [first, second, third, ..] = blocks.as_slice() else { panic!("three recorded blocks") };
     let place = |block: &Block| BlockPlace {
         book: BOOK,
         first_sequence: block.header().first_sequence,
@@ -332,16 +332,16 @@ pub fn refuses_what_does_not_follow(maker: &mut dyn JournalMaker) {
     ];
     for (what, blocks) in wrong {
         let mut journal = maker.fresh();
-        append(journal.as_mut(), std::slice::from_ref(first));
+        append(&mut journal, std::slice::from_ref(first));
         let outcome = catch_unwind(AssertUnwindSafe(|| journal.append(&blocks)));
         assert!(!matches!(outcome, Ok(Ok(()))), "{what} was taken");
         let journal = maker.reopen(journal);
-        assert_holds(journal.as_ref(), std::slice::from_ref(first));
+        assert_holds(&journal, std::slice::from_ref(first));
     }
 }
 
 /// What was appended is there after each reopening, the epoch rises, and appending goes on.
-pub fn survives_reopening(maker: &mut dyn JournalMaker) {
+pub fn survives_reopening(maker: &mut impl JournalMaker) {
     let blocks = recorded_blocks();
     let mut journal = maker.fresh();
     for (at, several) in blocks.chunks(5).enumerate() {
@@ -349,9 +349,9 @@ pub fn survives_reopening(maker: &mut dyn JournalMaker) {
         journal = maker.reopen(journal);
         assert!(journal.epoch() > epoch, "the epoch of opening {at}");
         assert!(journal.epoch() > journal.head().epoch, "an epoch above that of every block");
-        assert_holds(journal.as_ref(), blocks.get(..at * 5).unwrap_or_default());
-        append(journal.as_mut(), several);
+        assert_holds(&journal, blocks.get(..at * 5).unwrap_or_default());
+        append(&mut journal, several);
     }
     journal = maker.reopen(journal);
-    assert_holds(journal.as_ref(), &blocks);
+    assert_holds(&journal, &blocks);
 }

@@ -4,6 +4,8 @@
 //! deleted and come back from it.
 
 pub mod conformance;
+#[cfg(all(feature = "segments", feature = "rocks"))]
+pub mod embedded;
 #[cfg(feature = "segments")]
 pub mod ids;
 pub mod memory;

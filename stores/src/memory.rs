@@ -303,7 +303,7 @@ mod tests {
         });
         let mut after = Sequence::ZERO;
         for block in expected {
-            let read = EventFeed::next_block(&mut feed, after, Duration::from_secs(60)).unwrap().unwrap();
+            let read = EventFeed::next_block(&mut feed, after, Duration::from_mins(1)).unwrap().unwrap();
             assert_eq!(read, block);
             after = block.header().last_sequence();
         }

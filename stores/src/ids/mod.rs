@@ -94,6 +94,8 @@ pub struct RunIndex {
     /// After damage nothing is answered until [`IdIndex::clear`].
     broken: Option<IdIndexFault>,
     buffer: Box<[u8; BUCKET_BYTES]>,
+    /// Dropped last, when the helper thread has ended.
+    lock: Option<Box<dyn Send + Sync>>,
 }
 
 impl std::fmt::Debug for RunIndex {
@@ -141,6 +143,7 @@ impl RunIndex {
             failing: None,
             broken: None,
             buffer: Box::new([0; BUCKET_BYTES]),
+            lock: None,
             options,
         })
     }
@@ -148,6 +151,11 @@ impl RunIndex {
     /// What the operator should know of the opening: runs that were deleted, and why.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Keeps something, such as the lock of the data folder, for as long as the index is open.
+    pub fn hold(&mut self, lock: impl Send + Sync + 'static) {
+        self.lock = Some(Box::new(lock));
     }
 
     /// How many runs there are.
@@ -365,7 +373,9 @@ impl IdIndex for RunIndex {
         let deleted =
             list_files(&self.folder, &["run", "tmp", "damaged"]).and_then(|files| delete(&self.folder, &files));
         deleted.map_err(|error| fault(&self.folder, error))?;
-        *self = Self::open(&self.folder, self.options.clone())?;
+        let mut again = Self::open(&self.folder, self.options.clone())?;
+        again.lock = self.lock.take();
+        *self = again;
         Ok(())
     }
 }

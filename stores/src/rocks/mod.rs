@@ -109,7 +109,7 @@ impl RocksStore {
     /// Opens the database of a folder for reading and writing, creating what is missing.
     pub fn open(path: &Path, projections: &[&str]) -> Result<Self, RocksFault> {
         let shared = options::Shared::new();
-        let database = shared.database();
+        let database = options::Shared::database();
         let mut names: Vec<String> = vec![rocksdb::DEFAULT_COLUMN_FAMILY_NAME.into(), CHECKPOINTS.into()];
         names.extend(projections.iter().map(|name| family_name(name)));
         // RocksDB opens all its column families or none: those of projections that no longer exist come along unused.
@@ -153,7 +153,7 @@ impl RocksStore {
 
     fn try_read_only(path: &Path, projections: &[&str]) -> Result<Self, RocksFault> {
         let shared = options::Shared::new();
-        let database = shared.read_only_database();
+        let database = options::Shared::read_only_database();
         let names = DB::list_cf(&database, path).map_err(|error| fault(path, &error))?;
         let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, shared.family(name)));
         let db =

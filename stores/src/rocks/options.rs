@@ -22,7 +22,7 @@ impl Shared {
         Self { cache: Cache::new_lru_cache(BLOCK_CACHE_BYTES) }
     }
 
-    pub(super) fn database(&self) -> Options {
+    pub(super) fn database() -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -44,8 +44,8 @@ impl Shared {
 
     /// For a database that another process may write to: every file is opened at once and kept open, so that it stays
     /// readable after the writer has deleted it.
-    pub(super) fn read_only_database(&self) -> Options {
-        let mut options = self.database();
+    pub(super) fn read_only_database() -> Options {
+        let mut options = Self::database();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
         options.set_max_open_files(-1);

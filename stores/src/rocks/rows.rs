@@ -11,6 +11,8 @@ use super::{RocksFault, RocksStore};
 /// Where the checkpoint of a projection stands in its column family; a table's prefix never starts with zero.
 const CHECKPOINT_KEY: [u8; 1] = [0];
 
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 impl From<RocksFault> for RowsFault {
     fn from(fault: RocksFault) -> Self {
         Self::Io(fault.to_string())
@@ -58,7 +60,7 @@ fn visit_rows(
     mut iterator: DBRawIterator<'_>,
     prefix: usize,
     backwards: bool,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), RowsFault> {
     if backwards {
         iterator.seek_to_last();
