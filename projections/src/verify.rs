@@ -359,7 +359,9 @@ mod tests {
                 effective_on: CivilDate::from_days(20_000).unwrap(),
                 effective_on_named: false,
                 reference: "".into(),
-                postings: [Posting::debit(AccountId(1), money), Posting::credit(AccountId(2), money)].into(),
+                postings: [Posting::debit(AccountId(1), money), Posting::credit(AccountId(2), money)]
+                    .into_iter()
+                    .collect(),
             }))
         };
         let events: Vec<_> = [open(1), open(2)].into_iter().chain((1..9).map(entry)).collect();
