@@ -335,9 +335,12 @@ fn open() -> impl Strategy<Value = CommandBody> {
 }
 
 fn cash() -> impl Strategy<Value = CashMove> {
-    (account(), minor(), currency(), fee(), effective_on()).prop_map(|(account, minor, currency, fee_minor, on)| {
-        CashMove { account, amount: Money::new(minor, currency), fee_minor, effective_on: on, reference: "".into() }
-    })
+    (account(), minor(), currency(), fee(), effective_on(), testing::text()).prop_map(
+        |(account, minor, currency, fee_minor, effective_on, reference)| {
+            let amount = Money::new(minor, currency);
+            CashMove { account, amount, fee_minor, effective_on, reference }
+        },
+    )
 }
 
 /// Pairs that balance, and now and then a posting that does not.

@@ -7,7 +7,13 @@
 mod desk;
 
 use desk::Desk;
-use event_schemas::bounds::POSTINGS_MAX;
+use event_schemas::bounds::{POSTINGS_MAX, TOTAL_MAX_MINOR};
+use event_schemas::event::EntryPosted;
+use event_schemas::{AccountId, Command, CommandId, EntryKind, Event, EventBody, Money, Posting, Rejection};
+use ledger_core::asked;
+use ledger_core::bound::{self, OutOfBounds};
+use ledger_core::decide::{Context, decide};
+use ledger_core::ports::Verdict;
 
 const ACCOUNTS: &str = "
 # An account is opened once, under a code or a bare id.
@@ -87,7 +93,7 @@ const POSTINGS: &str = "
 # Top-up: debit clearing, credit the customer; the fee from the customer to income. System accounts open on first use.
 open ann liability EUR
 open joe liability JPY
-top_up ann 100 EUR => opens clearing:EUR, D clearing:EUR 100.00 EUR C ann 100.00 EUR
+top_up ann 100 EUR reference salary => opens clearing:EUR, D clearing:EUR 100.00 EUR C ann 100.00 EUR
 top_up ann 100 EUR fee 1 => opens fees:EUR, D clearing:EUR 100.00 EUR C ann 100.00 EUR D ann 1.00 EUR C fees:EUR 1.00 EUR
 top_up ann 100 EUR fee 1 => D clearing:EUR 100.00 EUR C ann 100.00 EUR D ann 1.00 EUR C fees:EUR 1.00 EUR
 top_up joe 5 JPY fee 1 => opens clearing:JPY, opens fees:JPY, D clearing:JPY 5 JPY C joe 5 JPY D joe 1 JPY C fees:JPY 1 JPY
@@ -108,7 +114,7 @@ open ann liability EUR
 open bob liability EUR
 top_up ann 50 EUR
 transfer ann bob 25 EUR fee 0.25 => opens fees:EUR, D ann 25.25 EUR C bob 25.00 EUR C fees:EUR 0.25 EUR
-transfer bob ann 24.99 EUR => D bob 24.99 EUR C ann 24.99 EUR
+transfer bob ann 24.99 EUR reference rent on 2026-11-20 => D bob 24.99 EUR C ann 24.99 EUR on 2026-11-20
 balance ann => 49.74
 balance bob => 0.01
 balance fees:EUR => 0.25
@@ -365,8 +371,23 @@ fn an_entry_has_at_most_a_thousand_postings() {
     assert!(desk.say(&pairs(POSTINGS_MAX / 2)).starts_with("D ann 1.00 EUR C ann"));
     // One more is not even admitted, since no journal could quote it.
     let body = desk.command(&pairs(POSTINGS_MAX / 2 + 1));
-    let command = event_schemas::Command { id: event_schemas::CommandId(1), actor: desk::ACTOR, body };
-    assert_eq!(ledger_core::bound::check(&command), Err(ledger_core::bound::OutOfBounds("postings")));
+    let command = Command { id: CommandId(1), actor: desk::ACTOR, body };
+    assert_eq!(bound::check(&command), Err(OutOfBounds("postings")));
+}
+
+fn event(postings: Vec<Posting>) -> Event {
+    Event::engine(EventBody::EntryPosted(EntryPosted {
+        kind: EntryKind::General,
+        effective_on: desk::NOON.date_utc(),
+        effective_on_named: false,
+        reference: "".into(),
+        postings: postings.into(),
+    }))
+}
+
+fn verdict(desk: &mut Desk, line: &str) -> Verdict {
+    let command = Command { id: CommandId(1), actor: desk::ACTOR, body: desk.command(line) };
+    asked::verdict(&decide(&desk.state, Context { recorded_at: desk.recorded_at }, &command).verdict)
 }
 
 /// `balance_overflow`: reached only after 10^12 of the largest entries, so the totals are set by applying such events.
@@ -376,35 +397,47 @@ fn totals_stay_below_their_bound() {
     desk.say("open ann liability EUR unlimited");
     desk.say("open bob liability EUR unlimited");
     let (ann, bob) = (desk.account("ann"), desk.account("bob"));
-    let eur = "EUR".parse().unwrap();
-    let near = event_schemas::Money::new(event_schemas::bounds::TOTAL_MAX_MINOR - 1, eur);
-    let entry = event_schemas::event::EntryPosted {
-        kind: event_schemas::EntryKind::General,
-        effective_on: desk.recorded_at.date_utc(),
-        effective_on_named: false,
-        reference: "".into(),
-        postings: vec![event_schemas::Posting::debit(ann, near), event_schemas::Posting::credit(bob, near)].into(),
-    };
-    let event = event_schemas::Event::engine(event_schemas::EventBody::EntryPosted(entry));
-    desk.state.apply(&event).unwrap();
-    let decided = |desk: &Desk, body| {
-        let command = event_schemas::Command { id: event_schemas::CommandId(1), actor: desk::ACTOR, body };
-        let context = ledger_core::decide::Context { recorded_at: desk.recorded_at };
-        ledger_core::asked::verdict(&ledger_core::decide::decide(&desk.state, context, &command).verdict)
-    };
-    let refused =
-        |account| ledger_core::ports::Verdict::Rejected(event_schemas::Rejection::BalanceOverflow { account });
-    for (line, verdict) in [
+    let eur = |minor| Money::new(minor, "EUR".parse().unwrap());
+    let near = eur(TOTAL_MAX_MINOR - 1);
+    desk.state.apply(&event(vec![Posting::debit(ann, near), Posting::credit(bob, near)])).unwrap();
+    let refused = |account| Verdict::Rejected(Rejection::BalanceOverflow { account });
+    for (line, expected) in [
         ("transfer ann bob m2 EUR", refused(ann)),
         ("entry D bob m2 EUR C bob m2 EUR", refused(bob)),
-        ("transfer ann bob m1 EUR", ledger_core::ports::Verdict::Accepted),
-        ("transfer bob ann m2 EUR", ledger_core::ports::Verdict::Accepted),
+        ("transfer ann bob m1 EUR", Verdict::Accepted),
+        ("transfer bob ann m2 EUR", Verdict::Accepted),
     ] {
-        let body = desk.command(line);
-        assert_eq!(decided(&desk, body), verdict, "{line}");
+        assert_eq!(verdict(&mut desk, line), expected, "{line}");
     }
-    // Applying what decide would never say is refused, and leaves the state as it was.
+    // Applying what decide would never say is refused, and leaves the state as it was, wherever in the entry it fails.
     let before = desk.state.digest();
-    assert!(desk.state.apply(&event).is_err());
-    assert_eq!(desk.state.digest(), before);
+    for wrong in [
+        vec![Posting::debit(ann, near), Posting::credit(bob, near)],
+        vec![Posting::debit(bob, eur(1)), Posting::credit(ann, eur(1)), Posting::credit(bob, near)],
+        vec![Posting::debit(bob, eur(1)), Posting::credit(AccountId(9), eur(1))],
+    ] {
+        assert!(desk.state.apply(&event(wrong)).is_err());
+        assert_eq!(desk.state.digest(), before);
+    }
+}
+
+/// An account below its floor, as a later rule or another policy may leave one, takes money and gives none.
+#[test]
+fn an_account_below_its_floor_may_rise() {
+    let mut desk = Desk::new();
+    desk.say("open ann liability EUR");
+    desk.say("open bob liability EUR unlimited");
+    let (ann, bob) = (desk.account("ann"), desk.account("bob"));
+    let owed = Money::new(500, "EUR".parse().unwrap());
+    desk.state.apply(&event(vec![Posting::debit(ann, owed), Posting::credit(bob, owed)])).unwrap();
+    let refused = Rejection::InsufficientFunds { account: ann, available_minor: -500, required_minor: 1 };
+    for (line, expected) in [
+        ("top_up ann 1 EUR", Verdict::Accepted),
+        ("transfer bob ann 4 EUR", Verdict::Accepted),
+        ("entry D ann 1 EUR C ann 1 EUR", Verdict::Accepted),
+        ("top_up ann 1 EUR fee 1.01", Verdict::Rejected(refused.clone())),
+        ("transfer ann bob 0.01 EUR", Verdict::Rejected(refused)),
+    ] {
+        assert_eq!(verdict(&mut desk, line), expected, "{line}");
+    }
 }
