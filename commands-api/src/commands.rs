@@ -13,7 +13,7 @@ use crate::call::{Call, Outcome, json};
 use crate::keys::Principal;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
-use crate::verdict::{debited, observed};
+use crate::rejected::observed;
 
 #[derive(Serialize)]
 struct VerdictAnswer {
@@ -70,7 +70,7 @@ fn event_json(
         Problem::new(Code::Internal)
     })?;
     if let Some(rejected) = rejected
-        && observed(&rejected.rejection, principal, debited(&rejected.command)).is_none()
+        && observed(&rejected.rejection, &rejected.command, principal).is_none()
         && let Some(rejection) = tree.pointer_mut("/data/rejection").and_then(Value::as_object_mut)
     {
         rejection.retain(|key, _| key == "code");

@@ -28,6 +28,7 @@ mod observe;
 mod policy;
 pub mod problem;
 mod reading;
+mod rejected;
 mod request_id;
 mod state;
 mod statement;

@@ -270,6 +270,13 @@ impl Problem {
         self
     }
 
+    /// Adds a sentence about this occurrence, if there is one.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Option<String>) -> Self {
+        self.0.detail = detail;
+        self
+    }
+
     /// Adds what was observed; nothing if there was nothing.
     #[must_use]
     pub fn with_observed(mut self, observed: Option<Value>) -> Self {

@@ -4,16 +4,15 @@
 //! with a sequence is said before.
 
 use axum::http::{HeaderValue, StatusCode};
-use event_schemas::{AccountId, Command, CommandBody, CommandId, Rejection, Sequence, Timestamp};
+use event_schemas::{AccountId, Command, CommandBody, CommandId, Sequence, Timestamp};
 use ledger_core::ports::{Answer, Verdict};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::admission::submit;
 use crate::call::{Call, Outcome, json};
 use crate::idempotency::{REPLAYED, command_id};
-use crate::keys::Principal;
 use crate::problem::{Code, Problem};
+use crate::rejected;
 
 /// What a client is told about an accepted command.
 #[derive(Serialize)]
@@ -41,9 +40,8 @@ pub(crate) async fn record_as(
     member: impl Fn(&'static str) -> &'static str,
 ) -> Outcome {
     let account = opened(&body);
-    let debited = debited(&body);
     let state = &*call.state;
-    let command = Command { id, actor: call.principal.id, body };
+    let command = Command { id, actor: call.principal.id, body: body.clone() };
     let answer = submit(&state.admission, &*state.sink, command, state.verdict_timeout).await?;
     match answer {
         Answer::Recorded { verdict: Verdict::Accepted, sequence, recorded_at, replayed } => {
@@ -55,10 +53,11 @@ pub(crate) async fn record_as(
             Ok(response)
         }
         Answer::Recorded { verdict: Verdict::Rejected(rejection), sequence, recorded_at, replayed } => {
-            Err(Problem::new(Code::from(&rejection))
-                .with_command(id)
-                .with_record(sequence, Some(recorded_at), replayed)
-                .with_observed(observed(&rejection, &call.principal, debited)))
+            Err(rejected::problem(&rejection, &body, &call.principal).with_command(id).with_record(
+                sequence,
+                Some(recorded_at),
+                replayed,
+            ))
         }
         Answer::Conflict { field, sequence } => {
             Err(conflict(member(field)).with_command(id).with_record(sequence, None, false))
@@ -77,55 +76,6 @@ fn opened(body: &CommandBody) -> Option<AccountId> {
         | CommandBody::Withdraw(_)
         | CommandBody::PostTransfer(_)
         | CommandBody::PostEntry(_) => None,
-    }
-}
-
-/// The account that a transfer debits: the only one whose figures its customer may see.
-pub(crate) fn debited(body: &CommandBody) -> Option<AccountId> {
-    match body {
-        CommandBody::PostTransfer(transfer) => Some(transfer.from),
-        CommandBody::OpenAccount(_)
-        | CommandBody::FreezeAccount(_)
-        | CommandBody::UnfreezeAccount(_)
-        | CommandBody::CloseAccount(_)
-        | CommandBody::TopUp(_)
-        | CommandBody::Withdraw(_)
-        | CommandBody::PostEntry(_) => None,
-    }
-}
-
-/// What the book observed, without its code. A customer sees figures of the account it may debit and of no other: the
-/// receiver of a transfer can be short of room too.
-pub(crate) fn observed(rejection: &Rejection, principal: &Principal, own: Option<AccountId>) -> Option<Value> {
-    let hidden = principal.customer.is_some() && figures_of(rejection).is_some_and(|account| Some(account) != own);
-    if hidden {
-        return None;
-    }
-    let mut tree = serde_json::to_value(rejection).ok()?;
-    let fields = tree.as_object_mut()?;
-    fields.remove("code");
-    (!fields.is_empty()).then_some(tree)
-}
-
-/// The account whose figures a rejection shows.
-const fn figures_of(rejection: &Rejection) -> Option<AccountId> {
-    match rejection {
-        Rejection::InsufficientFunds { account, .. }
-        | Rejection::AccountNotEmpty { account, .. }
-        | Rejection::BalanceOverflow { account } => Some(*account),
-        Rejection::PostingsOutOfBounds { .. }
-        | Rejection::AmountNotPositive
-        | Rejection::AmountTooLarge
-        | Rejection::EffectiveDateOutOfRange { .. }
-        | Rejection::AccountCodeInvalid
-        | Rejection::AccountExists { .. }
-        | Rejection::SameAccount { .. }
-        | Rejection::AccountNotFound { .. }
-        | Rejection::AccountClosed { .. }
-        | Rejection::AccountFrozen { .. }
-        | Rejection::AccountNotFrozen { .. }
-        | Rejection::CurrencyMismatch { .. }
-        | Rejection::EntryUnbalanced { .. } => None,
     }
 }
 
