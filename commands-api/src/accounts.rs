@@ -20,8 +20,8 @@ use crate::text::free_text;
 use crate::verdict::{record, record_as};
 use crate::views::{AccountJson, BalanceJson};
 
-/// `POST …/accounts`. The account's id is the one given, else the one that follows from the code, else the command's own:
-/// a retry asks for the same account in each case.
+/// `POST …/accounts`. The account's id is the one given, else the one that follows from the code, else one that follows
+/// from the command: a retry asks for the same account in each case.
 pub(crate) async fn open(call: Call) -> Outcome {
     call.permit(Action::OpenAccount)?;
     let request = parse::<OpenAccountRequest<'static>>(&call.body)?;
@@ -39,7 +39,7 @@ pub(crate) async fn open(call: Call) -> Outcome {
             Problem::field(Code::FieldInvalid, "#/account", "a UUID is expected; leave it out to get one")
         })?,
         (None, Some(code)) => AccountId::from_code(call.state.book, code),
-        (None, None) => AccountId(id.0),
+        (None, None) => AccountId::from_command(id),
     };
     let code = code.unwrap_or_default();
     let open = OpenAccount { account, code, kind: request.kind, currency, owner, policy };

@@ -380,13 +380,12 @@ impl Event {
 fn put_length(out: &mut Vec<u8>, start: usize) {
     let length = out.len() - start - 1;
     assert!(length <= EVENT_MAX_BYTES, "an event of {length} bytes: commands are bounded before they are decided");
-    match (u8::try_from(length), out.get_mut(start)) {
-        (Ok(short @ 0..0x80), Some(slot)) => *slot = short,
-        _ => {
-            let mut prefix = Vec::with_capacity(3);
-            put_varint(&mut prefix, length as u128);
-            out.splice(start..=start, prefix);
-        }
+    if let (Ok(short @ 0..0x80), Some(slot)) = (u8::try_from(length), out.get_mut(start)) {
+        *slot = short;
+    } else {
+        let mut prefix = Vec::with_capacity(3);
+        put_varint(&mut prefix, length as u128);
+        out.splice(start..=start, prefix);
     }
 }
 

@@ -183,6 +183,13 @@ impl AccountId {
         Self(uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().as_u128())
     }
 
+    /// The id of an account that is opened with neither an id nor a code: it follows from the command, so that a retry asks
+    /// for the same account, and has the form of a random UUID, whatever form the command's id has.
+    pub fn from_command(command: CommandId) -> Self {
+        let hash = derive_id("doppia 2026 account of command", &[&command.0.to_be_bytes()]);
+        Self(uuid::Builder::from_random_bytes(hash.to_be_bytes()).into_uuid().as_u128())
+    }
+
     /// Whether it has the form of an id that follows from a code.
     pub fn is_from_a_code(self) -> bool {
         let uuid = Uuid::from_u128(self.0);
@@ -218,6 +225,7 @@ mod tests {
     fn derived_ids_never_change() {
         let book = BookId::FIRST;
         for (id, text) in [
+            (AccountId::from_command(CommandId(7)).to_string(), "cda01017-707a-4230-b0bf-cd8b76d011e5"),
             (AccountId::from_code(book, "berka:2378").to_string(), "397e5d2e-e35d-8beb-b374-8780cd5718d9"),
             (
                 AccountId::from_code(BookId::new(2).unwrap(), "berka:2378").to_string(),
@@ -246,6 +254,9 @@ mod tests {
         assert!(AccountId::from_code(BookId::FIRST, "sys:income-fee:EUR").is_from_a_code());
         assert!(!AccountId(Uuid::now_v7().as_u128()).is_from_a_code());
         assert!(!AccountId(Uuid::new_v4().as_u128()).is_from_a_code());
+        for id in 0..200 {
+            assert!(!AccountId::from_command(CommandId(id)).is_from_a_code());
+        }
         assert!(!AccountId(0).is_from_a_code() && !AccountId(u128::MAX).is_from_a_code());
     }
 
