@@ -228,9 +228,10 @@ impl SegmentJournal {
         let segment_bytes = found.segment_bytes;
         let durable = Durable { end: found.end, sequence: found.head.sequence, hash: found.head.hash, epoch };
         // Spares are made anew: whether those that are there reached the disk, a page cache cannot tell.
-        let stale = (found.end.segment + 1..=found.segments).rev().map(segment_name);
+        let stale = found.spares.iter().copied().map(segment_name);
+        let leftovers = found.leftovers.iter().map(|name| (*name).to_owned());
         let mut removed = false;
-        for name in stale.chain(found.leftovers.iter().map(|name| (*name).to_owned())) {
+        for name in stale.chain(leftovers) {
             storage.remove(&name)?;
             removed = true;
         }

@@ -12,6 +12,7 @@
 //! | `witness` | the head, kept elsewhere |
 //! | `reader` | reading durable blocks, in this process or in another |
 //! | `walk` | the check of everything, for `verify` |
+//! | [`sim`] | a disk that loses power, for tests |
 //!
 //! The bytes are drawn, and the protocol is told step by step with its reasons, in `docs/internals/journal-format.md`.
 //!
@@ -24,9 +25,12 @@ mod index;
 mod journal;
 mod options;
 mod reader;
+pub mod sim;
 mod spares;
 pub mod storage;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod witness;
 
@@ -35,3 +39,4 @@ pub use options::{Damage, OpenFault, SegmentOptions, WitnessPlace};
 pub use reader::SegmentReader;
 pub use storage::{DiskStorage, Storage, StorageFile};
 pub use walk::{Finding, WalkReport, walk};
+pub use witness::{Witnessed, read_witness};

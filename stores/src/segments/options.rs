@@ -19,6 +19,15 @@ pub struct WitnessPlace {
     pub name: String,
 }
 
+impl WitnessPlace {
+    /// This file on the real disk.
+    pub fn in_file(path: &Path) -> Self {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { storage: Arc::new(DiskStorage::new(folder)), name }
+    }
+}
+
 impl std::fmt::Debug for WitnessPlace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "WitnessPlace({})", self.name)
@@ -50,9 +59,7 @@ impl SegmentOptions {
     /// With the witness in this file.
     #[must_use]
     pub fn with_witness(mut self, path: &Path) -> Self {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        self.witness = Some(WitnessPlace { storage: Arc::new(DiskStorage::new(folder)), name });
+        self.witness = Some(WitnessPlace::in_file(path));
         self
     }
 

@@ -109,8 +109,8 @@ pub(super) struct Survey {
     pub(super) head: Last,
     /// Behind the head.
     pub(super) end: Place,
-    /// How many segment files there are, numbered from 1 without a gap.
-    pub(super) segments: u32,
+    /// Segments behind the one of the head. They hold nothing.
+    pub(super) spares: Vec<u32>,
     /// Files of an interrupted making.
     pub(super) leftovers: Vec<&'static str>,
     /// Frames from the end of the older slot on.
@@ -127,15 +127,19 @@ use super::index::Index;
 
 /// The files of a folder: how many segments, what was left half made, what does not belong.
 pub(super) struct Files {
+    /// Segments numbered from 1 without a gap.
     pub(super) segments: u32,
+    /// The numbers of all segments from a given one on, also behind a gap: removals of spares may reach the disk in any
+    /// order.
+    pub(super) from_needed: Vec<u32>,
     pub(super) leftovers: Vec<&'static str>,
     pub(super) unknown: Vec<String>,
 }
 
-/// Lists a journal's files and checks that the segments are numbered without a gap and have their length.
+/// Lists a journal's files and checks that the segments have their length, and that none up to the one needed is missing.
 pub(super) fn list_files(storage: &Arc<dyn Storage>, segment_bytes: u64, needed: u32) -> Result<Files, OpenFault> {
     let mut numbers = Vec::new();
-    let mut files = Files { segments: 0, leftovers: Vec::new(), unknown: Vec::new() };
+    let mut files = Files { segments: 0, from_needed: Vec::new(), leftovers: Vec::new(), unknown: Vec::new() };
     for name in storage.list()? {
         if let Some(number) = segment_number(&name) {
             numbers.push(number);
@@ -148,16 +152,18 @@ pub(super) fn list_files(storage: &Arc<dyn Storage>, segment_bytes: u64, needed:
         }
     }
     numbers.sort_unstable();
-    for (number, expected) in numbers.iter().zip(1..) {
-        if *number != expected {
-            return Err(OpenFault::Missing(segment_name(expected)));
-        }
-        let name = segment_name(*number);
+    for number in numbers {
+        let name = segment_name(number);
         let found = storage.open(&name, false)?.length()?;
         if found != segment_bytes {
             return Err(OpenFault::WrongLength { file: name, expected: segment_bytes, found });
         }
-        files.segments = expected;
+        if number == files.segments + 1 {
+            files.segments = number;
+        }
+        if number >= needed {
+            files.from_needed.push(number);
+        }
     }
     if files.segments < needed {
         return Err(OpenFault::Missing(segment_name(files.segments + 1)));
@@ -448,7 +454,8 @@ pub(super) fn survey(storage: &Arc<dyn Storage>, book: BookId, scan_from: Sequen
             scan.place.segment, scan.last.sequence
         ));
     }
-    for segment in scan.place.segment + 1..=files.segments {
+    let spares: Vec<u32> = files.from_needed.iter().copied().filter(|number| *number > scan.place.segment).collect();
+    for segment in spares.iter().copied() {
         if scan.dirt(Place { segment, offset: 0 })?.is_some() {
             notices.push(format!("segment {segment} behind the head was not zero and held no frame: made anew"));
         }
@@ -464,7 +471,7 @@ pub(super) fn survey(storage: &Arc<dyn Storage>, book: BookId, scan_from: Sequen
         epoch,
         head: last,
         end: place,
-        segments: files.segments,
+        spares,
         leftovers: files.leftovers,
         rewrites,
         dirt,

@@ -106,7 +106,7 @@ pub fn walk(
         if still {
             files = list_files(storage, slot.segment_bytes, slot.end.segment)?;
             let before = walk.report.clone();
-            walk.beyond(&slot, &anchor, files.segments)?;
+            walk.beyond(&slot, &anchor, &files.from_needed)?;
             // What looked wrong may be a frame on its way.
             if walk.report == before || settled_anchor(storage)?.agree()?.1 == slot && round > 1 {
                 break;
@@ -250,7 +250,7 @@ impl Walk<'_> {
     }
 
     /// Looks at what lies beyond a slot's end: nothing, or what a crash leaves.
-    fn beyond(&mut self, slot: &Slot, anchor: &Anchor, segments: u32) -> Result<(), OpenFault> {
+    fn beyond(&mut self, slot: &Slot, anchor: &Anchor, segments: &[u32]) -> Result<(), OpenFault> {
         self.buffer.clear();
         let mut end = slot.end;
         let mut last = Last { sequence: slot.sequence, hash: slot.hash, ..self.last };
@@ -279,7 +279,7 @@ impl Walk<'_> {
         }
         let empty = slot.sequence == Sequence::ZERO && followed == 0;
         let mut from = if empty { 0 } else { end.offset };
-        for segment in end.segment..=segments {
+        for segment in segments.iter().copied().filter(|segment| *segment >= end.segment) {
             if let Some(offset) = self.buffer.first_nonzero(self.storage, segment, from, slot.segment_bytes)? {
                 let what = "bytes behind the head are not zero: the rest of a crash, or damage where nothing was yet";
                 let (file, sequence) = (segment_name(segment), last.sequence.next());

@@ -4,11 +4,12 @@
 //! It is replaced by a rename, so it is always an old one or a new one. It only ever names what is durable in the journal.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use event_schemas::BookId;
+use event_schemas::{BlockHash, BookId, Epoch, Sequence};
 
 use super::format::{WITNESS_BYTES, WitnessMark};
 use super::journal::Shared;
@@ -16,6 +17,26 @@ use super::options::{OpenFault, WitnessPlace};
 
 /// Less than the second promised, by the time that writing it takes.
 const EVERY: Duration = Duration::from_millis(900);
+
+/// What a witness remembers of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Witnessed {
+    /// The book.
+    pub book: BookId,
+    /// The head that it saw last.
+    pub sequence: Sequence,
+    /// The hash of the block that ends there.
+    pub hash: BlockHash,
+    /// The epoch of the anchor then.
+    pub epoch: Epoch,
+}
+
+/// Reads the witness in a file, for `verify`; `None` if there is no such file.
+pub fn read_witness(path: &Path) -> Result<Option<Witnessed>, OpenFault> {
+    let place = WitnessPlace::in_file(path);
+    let mark = read(&place)?;
+    Ok(mark.map(|WitnessMark { book, sequence, epoch, hash }| Witnessed { book, sequence, hash, epoch }))
+}
 
 /// Reads a witness; `None` if there is no such file.
 pub(super) fn read(place: &WitnessPlace) -> Result<Option<WitnessMark>, OpenFault> {
