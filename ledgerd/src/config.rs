@@ -253,7 +253,7 @@ mod tests {
             ("read_models = \"maybe\"", "read_models"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
-            ("[log]\nfilter = \"loud=\"", "log.filter: "),
+            ("[log]\nfilter = \"ledgerd=loud\"", "log.filter: "),
             ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
             ("data = [", "doppia.toml"),
         ] {

@@ -211,3 +211,78 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % bound
     }
 }
+
+/// The replay-tool of this build, brought up to date first: cargo does not build another package's binary for our tests.
+pub fn replay_tool() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let folder = Path::new(env!("CARGO_BIN_EXE_ledgerd")).parent().unwrap();
+            let profile = match folder.file_name().unwrap().to_str().unwrap() {
+                "debug" => "dev",
+                other => other,
+            };
+            let status = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--package", "replay-tool", "--profile", profile, "--target-dir"])
+                .arg(folder.parent().unwrap())
+                .current_dir(root())
+                .status()
+                .unwrap();
+            assert!(status.success(), "replay-tool does not build");
+            folder.join("replay-tool")
+        })
+        .clone()
+}
+
+/// Runs replay-tool on a folder and gives its standard output.
+pub fn replay(data: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(replay_tool()).arg("--data").arg(data).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "replay-tool {arguments:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A server in this process, on a folder that is gone afterwards.
+pub struct Inside {
+    pub folder: tempfile::TempDir,
+    pub client: Client,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+impl Inside {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut config = ledgerd::config::Config { data: data.clone(), ..ledgerd::config::Config::default() };
+        config.listen.set_port(0);
+        config.log.format = ledgerd::config::LogFormat::Json;
+        let listener = ledgerd::serve::bind(&config).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            ledgerd::serve::serve(config, None, listener, shutdown).await.map_err(|error| format!("{error:#}"))
+        });
+        let probe = Client::new(&url, "");
+        assert_eq!(probe.get("/livez").await.status, 200);
+        Self { client: Client::admin(&url, &data), folder, stop: Some(stop), task }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub async fn end(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        drop(self.client);
+        self.task.await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,165 @@
+//! The process around the book: files, signals, locks, ports, health.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Client, Server};
+
+fn ledgerd(arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ledgerd")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_key_is_private_and_never_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0);
+    let path = data.join("admin.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+    assert_eq!(Client::admin(&server.url, &data).get("/v1/books/1").await.status, 200);
+    let hashes = std::fs::read_to_string(data.join("keys.json")).unwrap();
+    assert!(!hashes.contains(&key[4..]));
+    let log = server.log.lock().unwrap().join("\n");
+    assert!(log.contains("serving") && !log.contains(&key[4..]), "{log}");
+    assert!(server.terminate().success());
+    // A second start makes no other key.
+    let server = Server::start(&data, 0);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), key);
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_on_the_folder_or_the_port_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0);
+    let port = server.port.to_string();
+    let Err(log) = Server::try_start(&data, 0, &[]) else { panic!("two servers on one folder") };
+    assert!(log.contains("another process") && log.contains(&server.child.id().to_string()), "{log}");
+    let Err(log) = Server::try_start(&folder.path().join("other"), server.port, &[]) else {
+        panic!("two servers on one port")
+    };
+    assert!(log.contains("is in use") && log.contains(&port), "{log}");
+    assert_eq!(Client::admin(&server.url, &data).get("/v1/books/1").await.status, 200, "the first one goes on");
+    // The lock ends with its process, however it ends.
+    server.kill();
+    assert!(Server::start(&data, 0).terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graceful_end_keeps_everything_and_exits_with_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0);
+    let api = Client::admin(&server.url, &data);
+    api.done("accounts", "a", json!({ "code": "a", "kind": "liability", "currency": "EUR" })).await;
+    let load: Vec<_> = (0..8)
+        .map(|worker| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                let mut acknowledged = 0_u64;
+                for count in 0.. {
+                    let body = json!({ "account": "a", "amount": "0.01", "currency": "EUR" });
+                    match api.try_post("top-ups", &format!("{worker}-{count}"), &body).await {
+                        Ok(answer) if answer.status == 201 => acknowledged += 1,
+                        Ok(answer) if answer.status == 503 => break,
+                        Ok(answer) => panic!("{answer:?}"),
+                        Err(_) => break,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let status = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+    assert!(status.success(), "{status}");
+    let mut acknowledged = 0;
+    for task in load {
+        acknowledged += task.await.unwrap();
+    }
+    let server = Server::start(&data, 0);
+    let api = Client::admin(&server.url, &data);
+    let balance: u64 = api.balance("a").await.replace('.', "").parse().unwrap();
+    // An answer may be cut off with its connection at the very end, one for each worker at most.
+    assert!(acknowledged > 0 && (acknowledged..=acknowledged + 8).contains(&balance), "{acknowledged} {balance}");
+    server.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_metrics_need_no_key_and_tell_how_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0);
+    let api = Client::admin(&server.url, &data);
+    api.done("accounts", "a", json!({ "code": "a", "kind": "liability", "currency": "EUR" })).await;
+    let head = api.head().await;
+    api.get(&format!("/v1/books/1/trial-balance?min_sequence={head}")).await;
+    let nobody = api.with_key("");
+    assert_eq!(nobody.get("/livez").await.status, 200);
+    let ready = nobody.get("/readyz").await;
+    assert_eq!(
+        (ready.status, ready.body),
+        (200, json!({ "status": "ready", "reasons": [], "sequence": head, "read_models_sequence": head }))
+    );
+    let Value::String(metrics) = nobody.get("/metrics").await.body else { panic!("metrics are text") };
+    for line in [
+        format!("doppia_durable_sequence {head}"),
+        "doppia_verdicts_total 1".to_owned(),
+        "doppia_writer_serving 1".to_owned(),
+        "doppia_read_models_running 1".to_owned(),
+        "doppia_read_models_lag_events 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    server.kill();
+    let server = Server::try_start(&data, 0, &["--read-models", "off"]).unwrap();
+    let api = Client::admin(&server.url, &data);
+    assert_eq!(api.get("/readyz").await.status, 200);
+    assert_eq!(api.get("/v1/books/1/trial-balance").await.code(), "read_models_off");
+    assert_eq!(
+        api.done("top-ups", "t", json!({ "account": "a", "amount": "1", "currency": "EUR" })).await.sequence() > head,
+        true
+    );
+    server.kill();
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let (fine, key, _) =
+        ledgerd(&["key", "--data", data, "new", "--holder", "shop", "--scope", "read", "--scope", "write"]);
+    assert!(fine && key.trim().starts_with("dop_") && key.trim().len() == 47, "{key}");
+    let (fine, list, _) = ledgerd(&["key", "--data", data, "--output", "json", "list"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert!(fine && list[0]["holder"] == "shop" && list[0]["scopes"] == json!(["read", "write"]), "{list}");
+    assert!(!list.to_string().contains(&key.trim()[4..]));
+    let id = list[0]["id"].as_str().unwrap();
+    assert!(ledgerd(&["key", "--data", data, "revoke", id]).0);
+    let (_, list, _) = ledgerd(&["key", "--data", data, "--output", "json", "list"]);
+    assert!(serde_json::from_str::<Value>(&list).unwrap()[0]["revoked_at"].is_string());
+    let (fine, _, error) = ledgerd(&["key", "--data", data, "revoke", "key_none"]);
+    assert!(!fine && error.contains("key_none"), "{error}");
+    let (fine, _, error) = ledgerd(&["key", "--data", "/no/such", "list"]);
+    assert!(!fine && error.contains("/no/such"), "{error}");
+}
+
+#[test]
+fn the_command_line_helps() {
+    let (fine, script, _) = ledgerd(&["completions", "bash"]);
+    assert!(fine && script.contains("ledgerd"));
+    let (fine, config, _) = ledgerd(&["config", "--data", "/x"]);
+    assert!(fine && config.contains("data = \"/x\"") && config.contains("[http]"), "{config}");
+    let (fine, _, error) = ledgerd(&["serve", "--accept-clock"]);
+    assert!(!fine && error.contains("--actor"), "{error}");
+    let (fine, _, error) = ledgerd(&["import", "/no/rules.toml", "/no/file.csv", "--dry-run"]);
+    assert!(!fine && error.contains("/no/rules.toml"), "{error}");
+}
