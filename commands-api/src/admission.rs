@@ -112,13 +112,10 @@ pub(crate) async fn submit(
         let _ = sender.send(answer);
     };
     sink.try_submit(vec![command], Box::new(reply)).map_err(refused)?;
-    match received(receiver, timeout).await? {
-        Some(answer) => Ok(answer),
-        None => {
-            tracing::error!(command = %id, "the engine answered a submission without an answer for its command");
-            Err(Problem::new(Code::Internal))
-        }
-    }
+    received(receiver, timeout).await?.ok_or_else(|| {
+        tracing::error!(command = %id, "the engine answered a submission without an answer for its command");
+        Problem::new(Code::Internal)
+    })
 }
 
 /// Asks the engine for the recorded verdict of a command.
@@ -151,8 +148,9 @@ fn refused(error: SubmitError) -> Problem {
             Problem::new(Code::EngineBusy).with_retry_after(retry_after_ms.div_ceil(1_000))
         }
         SubmitError::Stopped => Problem::new(Code::WriterStopped).with_retry_after(5),
-        other => {
-            tracing::error!(error = %other, "the engine did not take a submission");
+        // What the API lets through by shape is within bounds; and refusals may be added.
+        SubmitError::BatchSize | SubmitError::OutOfBounds(_) | _ => {
+            tracing::error!(%error, "the engine did not take a submission");
             Problem::new(Code::Internal)
         }
     }

@@ -63,7 +63,7 @@ fn amount(text: &str, currency: Currency, pointer: &str) -> Result<Money, Proble
             MoneyError::TooLarge => Code::AmountTooLarge,
             MoneyError::Currency(_) => Code::CurrencyUnknown,
             // `MoneyError` may grow; what can't be read as an amount is not one.
-            _ => Code::AmountNotANumber,
+            MoneyError::NotANumber(_) | _ => Code::AmountNotANumber,
         };
         Problem::field(code, pointer, error.to_string())
     })
@@ -76,13 +76,11 @@ pub(crate) fn date(text: &str, pointer: &str) -> Result<CivilDate, Problem> {
 
 /// An account by its UUID or by its code.
 pub(crate) fn account(text: &str, book: BookId, pointer: &str) -> Result<AccountId, Problem> {
-    match text.parse() {
-        Ok(id) => Ok(id),
-        Err(_) => {
-            check_code(text, pointer)?;
-            Ok(AccountId::from_code(book, text))
-        }
+    if let Ok(id) = text.parse() {
+        return Ok(id);
     }
+    check_code(text, pointer)?;
+    Ok(AccountId::from_code(book, text))
 }
 
 /// The code of an account to be opened. Whether it is reserved is for the book to say.

@@ -63,12 +63,13 @@ impl Call {
 }
 
 /// A route of one method.
-pub(crate) fn route<H, F>(method: Method, path: &'static str, handler: H) -> MethodRouter<ApiState>
+pub(crate) fn route<H, F>(method: &Method, path: &'static str, handler: H) -> MethodRouter<ApiState>
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
-    let (filter, name) = if method == Method::POST { (MethodFilter::POST, "POST") } else { (MethodFilter::GET, "GET") };
+    let (filter, name) =
+        if *method == Method::POST { (MethodFilter::POST, "POST") } else { (MethodFilter::GET, "GET") };
     let metrics = Arc::new(RouteMetrics::new(path, name));
     on(filter, move |State(state): State<ApiState>, request: Request| {
         let (metrics, handler) = (Arc::clone(&metrics), handler.clone());

@@ -379,12 +379,12 @@ impl KeyRing {
     /// The keys of a file, followed as it changes. A file that is not there yet is a ring without keys.
     pub fn of_file(file: KeyFile) -> Result<Self, KeyFault> {
         let identity = identity_of(file.path());
-        let known = known(file.list()?);
+        let known = known(&file.list()?);
         Ok(Self::with(Some(file), known, identity))
     }
 
     /// A fixed set of keys.
-    pub fn fixed(records: Vec<KeyRecord>) -> Self {
+    pub fn fixed(records: &[KeyRecord]) -> Self {
         Self::with(None, known(records), None)
     }
 
@@ -436,7 +436,7 @@ impl KeyRing {
         if found == *identity && !failed {
             return;
         }
-        let read = file.list().map(known);
+        let read = file.list().map(|records| known(&records));
         match &read {
             Ok(known) => tracing::info!(keys = known.len(), "the key file was read again"),
             Err(fault) => tracing::error!(%fault, "the key file can't be read: nobody is let in until it can"),
@@ -446,7 +446,7 @@ impl KeyRing {
     }
 }
 
-fn known(records: Vec<KeyRecord>) -> Known {
+fn known(records: &[KeyRecord]) -> Known {
     records
         .iter()
         .filter(|record| record.revoked_at.is_none())
@@ -524,7 +524,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_nobody() {
-        let ring = KeyRing::fixed(Vec::new());
+        let ring = KeyRing::fixed(&[]);
         for text in ["", "dop_", "x", &"a".repeat(KEY_LENGTH), &format!("dop_{}", "a".repeat(43))] {
             assert_eq!(ring.principal(text), Ok(None), "{text:?}");
         }

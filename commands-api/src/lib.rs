@@ -116,7 +116,7 @@ where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
-    route(Method::GET, path, handler)
+    route(&Method::GET, path, handler)
 }
 
 fn post<H, F>(path: &'static str, handler: H) -> MethodRouter<ApiState>
@@ -124,5 +124,5 @@ where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
-    route(Method::POST, path, handler)
+    route(&Method::POST, path, handler)
 }

@@ -65,15 +65,12 @@ pub(crate) async fn fresh(state: &Shared, query: FreshQuery) -> Result<(), Probl
     let Some(wanted) = query.min_sequence.map(Sequence) else { return Ok(()) };
     let mut progress = state.progress.clone();
     let reached = progress.wait_for(|&sequence| sequence >= wanted);
-    match tokio::time::timeout(Duration::from_millis(timeout_ms), reached).await {
-        Ok(Ok(_)) => Ok(()),
-        // The read models have stopped, or they are behind: either way they are not there.
-        Ok(Err(_)) | Err(_) => {
-            let now = *state.progress.borrow();
-            Err(Problem::detailed(Code::ReadModelBehind, format!("the read models are at sequence {now}"))
-                .with_retry_after(1))
-        }
+    if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(timeout_ms), reached).await {
+        return Ok(());
     }
+    // The read models have stopped, or they are behind: either way they are not there.
+    let now = *state.progress.borrow();
+    Err(Problem::detailed(Code::ReadModelBehind, format!("the read models are at sequence {now}")).with_retry_after(1))
 }
 
 /// Reads some keys from one moment, on this thread: that takes microseconds.

@@ -6,25 +6,22 @@ mod common;
 use common::{ADMIN, ANNA, House, READER, REVOKED, STRANGER, WRITER, ask};
 
 /// Posts something bad and checks that nothing moved; `recorded` says whether the refusal is on record.
-#[track_caller]
-fn unmoved<'a>(
-    house: &'a mut House,
-    path: &'a str,
-    body: &'a str,
-    (status, code, pointer, recorded): (u16, &'a str, &'a str, bool),
-) -> impl Future<Output = ()> + 'a {
-    async move {
-        let before = house.trial_balance().await;
-        let head = house.engine_head();
-        let answered = house.post(ADMIN, path, body).await;
-        answered.expect(status, code);
-        assert_eq!(answered.pointer(), pointer, "{path} {body}");
-        assert_eq!(answered.body["sequence"].is_u64(), recorded, "{path} {body}: {}", answered.body);
-        assert_eq!(house.engine_head() > head, recorded, "{path} {body}");
-        assert_eq!(house.trial_balance().await, before, "{path} {body}");
-        assert_eq!(house.balance("anna:eur").await, "100.00");
-        assert_eq!(house.balance("boris:eur").await, "100.00");
-    }
+async fn unmoved(
+    house: &mut House,
+    path: &str,
+    body: &str,
+    (status, code, pointer, recorded): (u16, &str, &str, bool),
+) {
+    let before = house.trial_balance().await;
+    let head = house.engine_head();
+    let answered = house.post(ADMIN, path, body).await;
+    answered.expect(status, code);
+    assert_eq!(answered.pointer(), pointer, "{path} {body}");
+    assert_eq!(answered.body["sequence"].is_u64(), recorded, "{path} {body}: {}", answered.body);
+    assert_eq!(house.engine_head() > head, recorded, "{path} {body}");
+    assert_eq!(house.trial_balance().await, before, "{path} {body}");
+    assert_eq!(house.balance("anna:eur").await, "100.00");
+    assert_eq!(house.balance("boris:eur").await, "100.00");
 }
 
 trait Head {

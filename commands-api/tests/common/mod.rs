@@ -150,7 +150,7 @@ pub fn ask(router: &Router, method: &str, path: &str) -> Asked {
 /// What a scripted engine does with the next command or lookup.
 pub enum Script {
     Answer(Answer),
-    Found(Option<RecordedEvent>),
+    Found(Option<Box<RecordedEvent>>),
     Fault(EngineFault),
     Refuse(SubmitError),
     /// Answers a submission with nothing.
@@ -204,7 +204,7 @@ impl CommandSink for Scripted {
 
     fn try_lookup(&self, _: CommandId, reply: LookupReply) -> Result<(), SubmitError> {
         match self.next() {
-            Script::Found(found) => reply(Ok(found)),
+            Script::Found(found) => reply(Ok(found.map(|found| *found))),
             Script::Fault(fault) => reply(Err(fault)),
             Script::Refuse(error) => return Err(error),
             Script::Answer(_) | Script::Nothing => reply(Ok(None)),
@@ -236,7 +236,7 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         sink,
         rows,
         progress: watch::channel(Sequence::ZERO).1,
-        keys: KeyRing::fixed(keys()),
+        keys: KeyRing::fixed(&keys()),
         budgets: Budgets::default(),
     }
 }
