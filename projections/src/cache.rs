@@ -20,44 +20,58 @@ struct Slot<R> {
     dirty: bool,
 }
 
-/// The cached rows of one table.
+/// The cached rows of one table. The map leads to places in a list, which keeps it small enough for the processor's caches.
 #[derive(Debug)]
 pub(crate) struct Cached<R: Row> {
-    slots: HashMap<R::Key, Slot<R>, RandomState>,
-    dirty: Vec<R::Key>,
+    places: HashMap<R::Key, usize, RandomState>,
+    slots: Vec<Slot<R>>,
+    dirty: Vec<(R::Key, usize)>,
 }
 
 impl<R: Row> Default for Cached<R> {
     fn default() -> Self {
-        Self { slots: HashMap::default(), dirty: Vec::new() }
+        Self { places: HashMap::default(), slots: Vec::new(), dirty: Vec::new() }
     }
 }
 
 impl<R: Row> Cached<R> {
-    fn slot<'a>(
-        slots: &'a mut HashMap<R::Key, Slot<R>, RandomState>,
-        rows: &dyn ReadRows,
-        key: &R::Key,
-    ) -> Result<&'a mut Slot<R>, RowsFault> {
-        match slots.entry(key.clone()) {
-            Entry::Occupied(found) => Ok(found.into_mut()),
-            Entry::Vacant(free) => Ok(free.insert(Slot { row: get(rows, key)?, dirty: false })),
+    fn place(&mut self, rows: &dyn ReadRows, key: &R::Key) -> Result<usize, RowsFault> {
+        match self.places.entry(key.clone()) {
+            Entry::Occupied(found) => Ok(*found.get()),
+            Entry::Vacant(free) => {
+                let row = get(rows, key)?;
+                let place = *free.insert(self.slots.len());
+                self.slots.push(Slot { row, dirty: false });
+                Ok(place)
+            }
+        }
+    }
+
+    /// The slot of a place that `place` gave. It is there: both lists are emptied together only.
+    #[allow(clippy::indexing_slicing)]
+    fn slot(&mut self, place: usize) -> &mut Slot<R> {
+        &mut self.slots[place]
+    }
+
+    fn mark(&mut self, key: &R::Key, place: usize) {
+        if !std::mem::replace(&mut self.slot(place).dirty, true) {
+            self.dirty.push((key.clone(), place));
         }
     }
 
     /// The row of a key.
     pub(crate) fn get(&mut self, rows: &dyn ReadRows, key: &R::Key) -> Result<Option<&R>, RowsFault> {
-        Self::slot(&mut self.slots, rows, key).map(|slot| slot.row.as_ref())
+        let place = self.place(rows, key)?;
+        Ok(self.slot(place).row.as_ref())
     }
 
     /// The row of a key, to be changed.
     pub(crate) fn get_mut(&mut self, rows: &dyn ReadRows, key: &R::Key) -> Result<Option<&mut R>, RowsFault> {
-        let slot = Self::slot(&mut self.slots, rows, key)?;
-        if slot.row.is_some() && !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(key.clone());
+        let place = self.place(rows, key)?;
+        if self.slot(place).row.is_some() {
+            self.mark(key, place);
         }
-        Ok(slot.row.as_mut())
+        Ok(self.slot(place).row.as_mut())
     }
 
     /// The row of a key, to be changed; made if there is none.
@@ -65,20 +79,17 @@ impl<R: Row> Cached<R> {
     where
         R: Default,
     {
-        let slot = Self::slot(&mut self.slots, rows, key)?;
-        if !slot.dirty {
-            slot.dirty = true;
-            self.dirty.push(key.clone());
-        }
-        Ok(slot.row.get_or_insert_default())
+        let place = self.place(rows, key)?;
+        self.mark(key, place);
+        Ok(self.slot(place).row.get_or_insert_default())
     }
 
-    /// Puts a row in the place of whatever was there.
-    pub(crate) fn put(&mut self, key: R::Key, row: R) {
-        let before = self.slots.insert(key.clone(), Slot { row: Some(row), dirty: true });
-        if before.is_none_or(|slot| !slot.dirty) {
-            self.dirty.push(key);
-        }
+    /// Puts a row in the place of whatever is there.
+    pub(crate) fn put(&mut self, rows: &dyn ReadRows, key: &R::Key, row: R) -> Result<(), RowsFault> {
+        let place = self.place(rows, key)?;
+        self.mark(key, place);
+        self.slot(place).row = Some(row);
+        Ok(())
     }
 
     /// How many rows wait to be handed over.
@@ -88,14 +99,16 @@ impl<R: Row> Cached<R> {
 
     /// Hands over the changed rows, in the order of their keys.
     pub(crate) fn flush(&mut self, changes: &mut RowChanges) {
-        self.dirty.sort_unstable();
-        for key in self.dirty.drain(..) {
-            if let Some(slot) = self.slots.get_mut(&key) {
+        self.dirty.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
+        changes.rows.reserve(self.dirty.len());
+        for (key, place) in self.dirty.drain(..) {
+            if let Some(slot) = self.slots.get_mut(place) {
                 slot.dirty = false;
                 changes.rows.push((R::TABLE, R::key_bytes(&key), slot.row.as_ref().map(Row::value_bytes)));
             }
         }
         if self.slots.len() > CACHE_MAX_ROWS {
+            self.places.clear();
             self.slots.clear();
         }
     }

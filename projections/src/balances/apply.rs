@@ -46,8 +46,7 @@ impl Balances {
             opened_at: place.recorded_at,
             changed_sequence: place.sequence,
         };
-        self.accounts.put(open.account, row);
-        Ok(())
+        Ok(self.accounts.put(rows, &open.account, row)?)
     }
 
     fn status(

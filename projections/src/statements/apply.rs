@@ -25,6 +25,8 @@ pub struct Statements {
     newest: Option<Timestamp>,
     /// The last sequence recorded at the newest time, while its row is not handed over.
     unwritten: Option<(Timestamp, Sequence)>,
+    /// New rows, not handed over.
+    postings: Vec<(PostingKey, Vec<u8>)>,
 }
 
 impl Statements {
@@ -56,7 +58,6 @@ impl Statements {
         place: Place,
         cause: Cause,
         entry: &EntryPosted,
-        changes: &mut RowChanges,
     ) -> Result<(), ApplyFault> {
         let (command, actor) = cause.command().unwrap_or((CommandId(0), PrincipalId::ENGINE));
         for (posting, index) in entry.postings.iter().zip(0_u16..) {
@@ -81,7 +82,7 @@ impl Statements {
                 command,
                 actor,
             };
-            changes.rows.push((&POSTINGS, PostingRow::key_bytes(&key), Some(row.value_bytes())));
+            self.postings.push((key, row.value_bytes()));
         }
         Ok(())
     }
@@ -115,7 +116,7 @@ impl Projection for Statements {
     ) -> Result<(), ApplyFault> {
         self.recorded(rows, place, changes)?;
         match &event.body {
-            EventBody::EntryPosted(entry) => self.posted(rows, place, event.cause, entry, changes),
+            EventBody::EntryPosted(entry) => self.posted(rows, place, event.cause, entry),
             EventBody::AccountOpened(open) => {
                 // A new account has no postings: knowing that saves looking for them.
                 self.heads.insert(open.account, Totals::default());
@@ -133,12 +134,16 @@ impl Projection for Statements {
 
     fn flush(&mut self, changes: &mut RowChanges) {
         self.write_time(changes);
+        // In the order of keys: a store that keeps rows in order takes them faster so.
+        self.postings.sort_unstable_by_key(|(key, _)| *key);
+        let rows = self.postings.drain(..);
+        changes.rows.extend(rows.map(|(key, value)| (&POSTINGS, PostingRow::key_bytes(&key), Some(value))));
         if self.heads.len() > CACHE_MAX_ROWS {
             self.heads.clear();
         }
     }
 
     fn pending(&self) -> usize {
-        usize::from(self.unwritten.is_some())
+        self.postings.len() + usize::from(self.unwritten.is_some())
     }
 }

@@ -50,7 +50,7 @@ impl TrialBalances {
     }
 
     fn opened(&mut self, rows: &dyn ReadRows, open: &event_schemas::command::OpenAccount) -> Result<(), RowsFault> {
-        self.kinds.put(open.account, KindRow { kind: open.kind });
+        self.kinds.put(rows, &open.account, KindRow { kind: open.kind })?;
         self.totals.get_or_default(rows, &(open.currency, open.kind.number()))?.accounts += 1;
         self.book.get_or_default(rows, &())?.accounts += 1;
         Ok(())
