@@ -304,7 +304,9 @@ pub fn block() -> impl Strategy<Value = Block> {
 /// A block of these events.
 pub fn seal(events: &[Event], place: BlockPlace) -> Block {
     let mut builder = BlockBuilder::new();
-    events.iter().for_each(|event| builder.push(event));
+    for event in events {
+        builder.push(event);
+    }
     builder.seal(place)
 }
 

@@ -2,7 +2,7 @@
 //! bytes. `UPDATE_GOLDEN=1` rewrites them, which is right before the first release and wrong ever after; a later version
 //! gets a folder of its own.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_for_each)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -257,8 +257,8 @@ fn unhex(text: &str) -> Vec<u8> {
 /// The lines of a golden file, each a JSON object; rewritten first if that was asked for.
 fn lines(name: &str, fresh: impl Fn() -> Vec<Value>) -> Vec<Value> {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let text: String = fresh().iter().map(|line| format!("{line}\n")).collect();
-        fs::write(file(name), text).unwrap();
+        let lines: Vec<_> = fresh().iter().map(Value::to_string).collect();
+        fs::write(file(name), lines.join("\n") + "\n").unwrap();
     }
     fs::read_to_string(file(name)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

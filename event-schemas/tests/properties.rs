@@ -1,6 +1,6 @@
 //! Properties of the canonical forms: what is written is read back, one value has one form, and no bytes make the reader
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_for_each)]
 //! panic.
 
 use event_schemas::block::HEADER_BYTES;

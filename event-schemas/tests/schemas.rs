@@ -1,6 +1,8 @@
 //! The committed JSON Schemas are those of the types, and events obey them. `UPDATE_SCHEMAS=1` rewrites the files; a
 //! released one never changes.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

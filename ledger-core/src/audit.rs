@@ -1,7 +1,7 @@
 //! The auditor: recomputes a book from its events alone, naively, and says where a law is broken.
 //!
 //! It shares nothing with [`crate::state`] and [`crate::decide`] but the facts themselves: plain ordered maps, every total
-//! added anew, the digest hashed from all rows. Where the two disagree, one of them is wrong. It costs about a microsecond
+//! added anew, the digest hashed from all rows. Where the two disagree, one of them is wrong. It costs a microsecond or two
 //! an event, 32 bytes for each command (to see a second verdict), and a hash of every account at each `StateDigest`.
 //! Deliberately absent: repair, and anything that needs the block (hashes, times); the chain proves those.
 

@@ -1,6 +1,12 @@
 //! The auditor finds what is wrong: a row for each law, in a book that `decide` would never have made.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
 
 mod desk;
 

@@ -1,7 +1,13 @@
 //! Random streams of commands through `decide` and `apply`, against a second bookkeeper that was written from the rules
 //! and not from the code: it collects every condition that holds and answers with the one of the lowest number.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
 
 mod desk;
 
@@ -136,7 +142,8 @@ impl Model {
         }
         let followed =
             CODES.iter().any(|code| **code == *open.code && AccountId::from_code(BOOK, code) == open.account);
-        if !followed && !(open.code.is_empty() && open.account.0 < 100) {
+        let bare = open.code.is_empty() && open.account.0 < 100;
+        if !followed && !bare {
             refused.push(Rejection::AccountCodeInvalid);
         }
         if self.accounts.contains_key(&open.account) {

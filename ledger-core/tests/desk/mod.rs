@@ -1,7 +1,15 @@
 //! A desk for tests: commands go in as lines of text, verdicts come out as lines of text, and whatever is decided is
 //! applied, audited, read back and measured on the way.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    dead_code,
+    unreachable_pub
+)]
 
 use std::collections::BTreeMap;
 
