@@ -1,7 +1,7 @@
 //! RocksDB's options, for a small machine that the engine shares: a bounded cache, small memtables, two background
 //! threads, a bounded log.
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
 
 /// Blocks, indexes and filters of all column families together.
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
@@ -56,8 +56,13 @@ impl Shared {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
         table.set_block_size(8 << 10);
+        // Indexes and filters count against the cache, so that memory is bounded; in partitions of a few KiB, for whole ones
+        // push one another out of it, and reading half a megabyte again cost 30 us a lookup.
         table.set_cache_index_and_filter_blocks(true);
-        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(4 << 10);
+        table.set_pin_top_level_index_and_filter(true);
         table.set_format_version(5);
         if name != super::CHECKPOINTS {
             table.set_bloom_filter(10.0, false);
