@@ -206,6 +206,11 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    // A rule under each row would be more ink than numbers.
+    table.remove_style(comfy_table::TableComponent::HorizontalLines);
+    table.remove_style(comfy_table::TableComponent::LeftBorderIntersections);
+    table.remove_style(comfy_table::TableComponent::RightBorderIntersections);
+    table.remove_style(comfy_table::TableComponent::MiddleIntersections);
     table
 }
 

@@ -45,7 +45,7 @@ pub struct DemoArgs {
 
 /// Runs `ledgerd demo`.
 pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    telemetry::start_logging(&LogConfig { filter: "warn".into(), ..LogConfig::default() });
+    telemetry::start_logging(&LogConfig { filter: "error".into(), ..LogConfig::default() });
     let examples = examples(args.examples.as_deref())?;
     let replay_tool = replay_tool()?;
     prepare_folder(&args.data, args.fresh)?;
