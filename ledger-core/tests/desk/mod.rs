@@ -11,6 +11,8 @@
     unreachable_pub
 )]
 
+pub mod streams;
+
 use std::collections::BTreeMap;
 
 use event_schemas::codec::Reader;
