@@ -65,7 +65,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         connections: 32,
         strict: true,
         refused: None,
-        retry_for: Duration::from_secs(60),
+        retry_for: Duration::from_mins(1),
     };
     let summary = import::import(rules, &examples.join("berka/trans.csv.gz"), &options).await?;
     let seconds = summary.elapsed.as_secs_f64();
@@ -149,7 +149,7 @@ impl Running {
         let mut task = tokio::spawn(serve::serve(config.clone(), None, listener, async {
             let _ = stopped.await;
         }));
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build()?;
         // The listener takes connections from now on; the answer comes when the book is open.
         let ready = http.get(format!("{url}/livez")).send();
         tokio::select! {

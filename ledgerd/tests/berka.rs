@@ -96,7 +96,7 @@ async fn a_real_bank_survives_kills_in_mid_import_and_agrees_with_its_own_books(
     let port = server.as_ref().unwrap().port;
     let url = server.as_ref().unwrap().url.clone();
     let mut back = None;
-    let second = run(&url, &data, Duration::from_secs(120), |progress| {
+    let second = run(&url, &data, Duration::from_mins(2), |progress| {
         if progress.answered > ROWS / 2
             && let Some(server) = server.take()
         {

@@ -56,7 +56,7 @@ fn verdict(answer: &Answer) -> Option<Answered> {
 
 /// Sends transfers until told to stop or cut off, and keeps the log.
 async fn load(client: Client, round: usize, number: u64, stop: Arc<AtomicBool>, log: Arc<Mutex<Vec<Asked>>>) {
-    let mut dice = Dice((round as u64 + 1) << 32 | (number + 1) * 7919);
+    let mut dice = Dice(((round as u64 + 1) << 32) | ((number + 1) * 7919));
     for count in 0.. {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -116,19 +116,16 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_doubled() {
         for asked in asked {
             let again = client.try_post("transfers", &asked.key, &asked.body()).await.unwrap();
             let now = verdict(&again).unwrap();
-            match &asked.answered {
-                Some(answered) => {
-                    acknowledged += 1;
-                    assert!(again.replayed, "acknowledged, and not there after the kill: {} {answered:?}", asked.key);
-                    assert_eq!(&now, answered, "another verdict after the kill: {}", asked.key);
-                }
-                None => {
-                    unanswered += 1;
-                    recorded_unanswered += usize::from(again.replayed);
-                    let third = client.try_post("transfers", &asked.key, &asked.body()).await.unwrap();
-                    assert!(third.replayed);
-                    assert_eq!(verdict(&third), Some(now.clone()), "{}", asked.key);
-                }
+            if let Some(answered) = &asked.answered {
+                acknowledged += 1;
+                assert!(again.replayed, "acknowledged, and not there after the kill: {} {answered:?}", asked.key);
+                assert_eq!(&now, answered, "another verdict after the kill: {}", asked.key);
+            } else {
+                unanswered += 1;
+                recorded_unanswered += usize::from(again.replayed);
+                let third = client.try_post("transfers", &asked.key, &asked.body()).await.unwrap();
+                assert!(third.replayed);
+                assert_eq!(verdict(&third), Some(now.clone()), "{}", asked.key);
             }
             assert!(sequences.insert(now.sequence), "two commands share the verdict {}", now.sequence);
             if now.accepted {

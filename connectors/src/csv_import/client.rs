@@ -137,7 +137,7 @@ impl Client {
         mut opened: impl FnMut(Opened),
     ) -> Result<Option<(String, String)>, StopReason> {
         let mut refused = None;
-        let done = slot
+        let done: Result<(), StopReason> = slot
             .opened
             .get_or_try_init(|| async {
                 let Some(body) = &slot.open else { return Ok(()) };
@@ -162,9 +162,10 @@ impl Client {
                     }
                 }
             })
-            .await;
+            .await
+            .copied();
         match (done, refused) {
-            (Ok(_), _) => Ok(None),
+            (Ok(()), _) => Ok(None),
             (Err(_), Some(refused)) => Ok(Some(refused)),
             (Err(reason), None) => Err(reason),
         }
@@ -255,9 +256,7 @@ async fn judge(response: reqwest::Response) -> Judged {
         | StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::GATEWAY_TIMEOUT
-        | StatusCode::REQUEST_TIMEOUT => {
-            Judged::Again(format!("{status}: {detail}"))
-        }
+        | StatusCode::REQUEST_TIMEOUT => Judged::Again(format!("{status}: {detail}")),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Judged::Stop(StopReason::Forbidden { code: problem.code, detail })
         }

@@ -38,13 +38,12 @@ impl Report {
     /// Adds a row.
     pub(crate) fn add(&mut self, refused: &RefusedRow) -> std::io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => {
-                let mut writer = csv::Writer::from_writer(File::create(path)?);
-                writer.write_record(["line", "key", "code", "detail", "row"])?;
-                self.writer.insert(writer)
-            }
+        let writer = if let Some(writer) = &mut self.writer {
+            writer
+        } else {
+            let mut writer = csv::Writer::from_writer(File::create(path)?);
+            writer.write_record(["line", "key", "code", "detail", "row"])?;
+            self.writer.insert(writer)
         };
         let line = refused.line.to_string();
         writer.write_record([&line, &refused.key, &refused.code, &refused.detail, &refused.row])?;

@@ -46,12 +46,12 @@ pub async fn command(config: Config, accept_clock: Option<(String, String)>) -> 
 
 /// Binds the address of a configuration.
 pub async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(config.listen).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{} is in use: is another ledgerd running? Choose another address with --listen",
-            config.listen
-        ),
-        _ => anyhow::anyhow!("{} can't be listened on: {error}", config.listen),
+    TcpListener::bind(config.listen).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            let hint = "is another ledgerd running? Choose another address with --listen";
+            return anyhow::anyhow!("{} is in use: {hint}", config.listen);
+        }
+        anyhow::anyhow!("{} can't be listened on: {error}", config.listen)
     })
 }
 

@@ -50,18 +50,14 @@ impl Server {
                 lines.lock().unwrap().push(line);
             }
         });
-        match receiver.recv_timeout(Duration::from_secs(60)) {
-            Ok(url) => {
-                let port = url.rsplit(':').next().unwrap().parse().unwrap();
-                Ok(Self { child, url, port, log })
-            }
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let log = log.lock().unwrap().join("\n");
-                Err(log)
-            }
-        }
+        let Ok(url) = receiver.recv_timeout(Duration::from_mins(1)) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = log.lock().unwrap().join("\n");
+            return Err(log);
+        };
+        let port = url.rsplit(':').next().unwrap().parse().unwrap();
+        Ok(Self { child, url, port, log })
     }
 
     /// SIGKILL: no word, no flush.
@@ -74,7 +70,7 @@ impl Server {
     pub fn terminate(mut self) -> std::process::ExitStatus {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
