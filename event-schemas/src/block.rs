@@ -352,3 +352,64 @@ impl BlockBuilder {
         Block { header, hash: header.hash(), bytes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::event::{BookOpened, EventBody};
+    use crate::ids::PrincipalId;
+
+    fn block() -> Block {
+        let mut builder = BlockBuilder::new();
+        let opened = BookOpened { book: BookId::FIRST, nonce: PrincipalId(1) };
+        builder.push(&Event::engine(EventBody::BookOpened(opened)));
+        builder.seal(BlockPlace {
+            book: BookId::FIRST,
+            first_sequence: Sequence(1),
+            recorded_at: Timestamp(0),
+            epoch: Epoch(1),
+            previous: BlockHash::default(),
+        })
+    }
+
+    #[test]
+    fn a_block_for_a_newer_reader_is_refused_with_its_version() {
+        for (at, version) in [(5, FORMAT_VERSION + 1), (9, READER_VERSION + 1)] {
+            let mut bytes = block().into_bytes();
+            bytes[at] = u8::try_from(version).unwrap();
+            let error = Block::from_bytes(bytes).unwrap_err();
+            assert_eq!(error, BlockError::NewerReader { needed: version });
+            assert!(error.to_string().contains("use a newer release"));
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_newer_version_or_type_is_told_with_its_sequence() {
+        for (at, tag, what) in [(1, 200, "event type"), (2, 2, "event version")] {
+            let whole = block();
+            let mut payload = whole.payload().to_vec();
+            payload[at] = tag;
+            let header = BlockHeader { payload_hash: Digest(*blake3::hash(&payload).as_bytes()), ..*whole.header() };
+            let bytes = [&header.encode()[..], &payload].concat();
+            let error = CodecError::UnknownTag { what, tag: tag.into() };
+            let events: Vec<_> = Block::from_bytes(bytes).unwrap().events().collect();
+            assert_eq!(events, [Err(BlockError::Event { sequence: Sequence(1), error })]);
+        }
+    }
+
+    #[test]
+    fn bytes_behind_the_last_event_are_told() {
+        let whole = block();
+        let mut payload = whole.payload().to_vec();
+        payload.push(0);
+        let header = BlockHeader {
+            payload_bytes: u32::try_from(payload.len()).unwrap(),
+            payload_hash: Digest(*blake3::hash(&payload).as_bytes()),
+            ..*whole.header()
+        };
+        let block = Block::from_bytes([&header.encode()[..], &payload].concat()).unwrap();
+        assert!(matches!(block.events().last(), Some(Err(BlockError::Damaged(_)))));
+    }
+}

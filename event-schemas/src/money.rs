@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -57,16 +58,37 @@ impl Money {
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         let shown = || text.chars().take(64).collect::<String>();
         let (negative, whole, decimals) = split_decimal(text).ok_or_else(|| MoneyError::NotANumber(shown()))?;
+        let (whole, decimals) = (whole.trim_start_matches('0'), decimals.trim_end_matches('0'));
         let exponent = currency.exponent();
-        let significant = decimals.trim_end_matches('0');
-        if significant.len() > usize::from(exponent) {
+        if decimals.len() > usize::from(exponent) {
             return Err(MoneyError::TooPrecise { text: shown(), currency, exponent });
         }
-        let zeros = std::iter::repeat_n(b'0', usize::from(exponent) - significant.len());
-        let amount_minor = minor_units(negative, whole.bytes().chain(significant.bytes()).chain(zeros))
+        // Whole and decimals together may be longer than any decimal is, and are far too large then.
+        let sign = if negative { "-" } else { "" };
+        let decimal =
+            Decimal::from_str_exact(&format!("{sign}0{whole}.{decimals}0")).map_err(|_| MoneyError::TooLarge)?;
+        Self::from_decimal(decimal, currency)
+    }
+
+    /// An amount given as a decimal: the border where `rust_decimal` stops. More decimals than the currency has are refused
+    /// unless they are zeros.
+    pub fn from_decimal(decimal: Decimal, currency: Currency) -> Result<Self, MoneyError> {
+        let (plain, exponent) = (decimal.normalize(), currency.exponent());
+        let Some(zeros) = u32::from(exponent).checked_sub(plain.scale()) else {
+            return Err(MoneyError::TooPrecise { text: decimal.to_string(), currency, exponent });
+        };
+        let amount_minor = plain
+            .mantissa()
+            .checked_mul(10_i128.pow(zeros))
             .filter(|minor| minor.unsigned_abs() <= AMOUNT_MAX_MINOR.unsigned_abs())
             .ok_or(MoneyError::TooLarge)?;
         Ok(Self { amount_minor, currency })
+    }
+
+    /// The amount as a decimal, with the currency's decimals; `None` above some 7.9 × 10^28 minor units, which only a total
+    /// or a refused amount reaches.
+    pub fn decimal(self) -> Option<Decimal> {
+        Decimal::try_from_i128_with_scale(self.amount_minor, u32::from(self.currency.exponent())).ok()
     }
 
     /// Reads exactly what [`Money::amount`] shows, of any size that was ever recorded: a refusal quotes amounts that no
@@ -399,5 +421,17 @@ mod tests {
         let json = serde_json::json!({ "amount": "1.00", "currency": "EUR", "more": 1 });
         assert!(serde_json::from_value::<Money>(json).is_err());
         assert!(serde_json::from_value::<Money>(serde_json::json!({ "amount": 1.0, "currency": "EUR" })).is_err());
+    }
+
+    #[test]
+    fn decimals_pass_the_border_both_ways_and_are_never_rounded() {
+        let (eur, jpy): (Currency, Currency) = ("EUR".parse().unwrap(), "JPY".parse().unwrap());
+        let decimal = |text: &str| text.parse::<Decimal>().unwrap();
+        assert_eq!(Money::from_decimal(decimal("-12.340"), eur), Ok(Money::new(-1_234, eur)));
+        assert_eq!(Money::new(-1_234, eur).decimal(), Some(decimal("-12.34")));
+        assert!(matches!(Money::from_decimal(decimal("12.345"), eur), Err(MoneyError::TooPrecise { .. })));
+        assert!(matches!(Money::from_decimal(decimal("0.5"), jpy), Err(MoneyError::TooPrecise { .. })));
+        assert_eq!(Money::from_decimal(Decimal::MAX, jpy), Err(MoneyError::TooLarge));
+        assert_eq!(Money::new(i128::MAX, eur).decimal(), None);
     }
 }
