@@ -1,6 +1,7 @@
 //! The auditor finds what is wrong: a row for each law, in a book that `decide` would never have made.
 
 #![allow(
+    clippy::type_complexity,
     clippy::indexing_slicing,
     clippy::needless_for_each,
     clippy::needless_pass_by_value,
