@@ -13,7 +13,7 @@ use crate::bounds::AMOUNT_MAX_MINOR;
 use crate::currency::{Currency, UnknownCurrency};
 use crate::ids::AccountId;
 
-/// An amount of one currency, in minor units: an integer, never a float and never a decimal type.
+/// An amount of one currency, in minor units: an integer. Decimals stop at this border, and floats never reach it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Money {
     /// Minor units: cents for EUR, yen for JPY. At most 10^24 either way where it moves; a refusal may quote any.
