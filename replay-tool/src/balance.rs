@@ -17,6 +17,7 @@ use crate::outcome::{Failure, Outcome};
 
 /// The answer.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the JSON form")]
 struct Balance {
     account: String,
     code: String,

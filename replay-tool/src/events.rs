@@ -3,6 +3,7 @@
 //! Text lines name accounts by their codes, so the openings before the first line are read as well; JSON lines are the
 //! events as they are and start where they are asked to.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -234,7 +235,7 @@ impl Printer<'_> {
                 Side::Debit => "debit",
                 Side::Credit => "credit",
             };
-            text += &format!(", {side} {} {}", self.accounts.name(posting.account), posting.money);
+            let _ = write!(text, ", {side} {} {}", self.accounts.name(posting.account), posting.money);
         }
         text + &quoted(&entry.reference)
     }
@@ -246,7 +247,7 @@ impl Printer<'_> {
             && let Some(open) = self.accounts.get(account)
         {
             let amount = |minor| Money::new(minor, open.currency);
-            text += &format!(" (available {}, required {})", amount(available_minor), amount(required_minor));
+            let _ = write!(text, " (available {}, required {})", amount(available_minor), amount(required_minor));
         }
         text
     }

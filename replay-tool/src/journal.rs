@@ -11,6 +11,9 @@ use ledger_core::ports::{Head, JournalReader};
 use crate::outcome::Failure;
 use crate::progress::Progress;
 
+/// Takes an event with the header of its block, and says whether to go on.
+pub type VisitEvent<'a> = dyn FnMut(&BlockHeader, Sequence, Event) -> Result<ControlFlow<()>, Failure> + 'a;
+
 /// A journal as it was when it was opened here.
 pub struct Journal {
     reader: Box<dyn JournalReader>,
@@ -84,7 +87,7 @@ impl Journal {
         from: Sequence,
         to: Sequence,
         what: &str,
-        visit: &mut dyn FnMut(&BlockHeader, Sequence, Event) -> Result<ControlFlow<()>, Failure>,
+        visit: &mut VisitEvent<'_>,
     ) -> Result<(), Failure> {
         self.blocks(from, to, what, &mut |block| {
             for item in block.events() {

@@ -12,6 +12,36 @@ pub mod balance;
 pub mod cli;
 pub mod events;
 pub mod export;
+pub mod folder;
 pub mod journal;
 pub mod outcome;
 pub mod progress;
+pub mod rebuild;
+pub mod verify;
+
+use std::io::Write;
+
+use clap::CommandFactory as _;
+
+use cli::{Cli, Command};
+use folder::Folder;
+use outcome::{Failure, Outcome};
+use progress::Progress;
+
+/// Answers one question. `colour` says whether `out` may be coloured.
+pub fn run(cli: &Cli, colour: bool, progress: Progress, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let folder = || Folder::find(&cli.data);
+    let outcome = match &cli.command {
+        Command::Verify(arguments) => verify::run(&folder()?, arguments, cli.output, colour, progress, out),
+        Command::Rebuild(arguments) => rebuild::run(&folder()?, arguments, cli.output, progress, out),
+        Command::Balance(arguments) => balance::run(&mut folder()?.journal(progress)?, arguments, cli.output, out),
+        Command::Events(arguments) => events::run(&mut folder()?.journal(progress)?, arguments, cli.output, out),
+        Command::Export(arguments) => export::run(&mut folder()?.journal(progress)?, arguments, out),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "replay-tool", out);
+            Ok(Outcome::Fine)
+        }
+    }?;
+    out.flush()?;
+    Ok(outcome)
+}

@@ -5,6 +5,10 @@ use std::io;
 use event_schemas::{BlockError, Sequence};
 use ledger_core::ports::{CheckpointFault, IdIndexFault, JournalFault};
 use ledger_core::state::ApplyError;
+use projections::ports::RowsFault;
+use projections::{RunnerError, RunnerFault};
+use stores::rocks::RocksFault;
+use stores::segments::OpenFault;
 
 /// The exit codes, as they stand in the help.
 pub const EXIT_CODES: &str = "Exit codes:
@@ -88,6 +92,53 @@ impl From<BlockError> for Failure {
     }
 }
 
+impl From<RowsFault> for Failure {
+    fn from(fault: RowsFault) -> Self {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a fault of another crate that may grow: all else is reading"
+        )]
+        match fault {
+            RowsFault::Damaged { .. } => Self::Damaged(fault.to_string()),
+            _ => Self::Unreadable(fault.to_string()),
+        }
+    }
+}
+
+impl From<RocksFault> for Failure {
+    fn from(fault: RocksFault) -> Self {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a fault of another crate that may grow: all else is reading"
+        )]
+        match fault {
+            RocksFault::Damaged { .. } => Self::Damaged(fault.to_string()),
+            RocksFault::Locked { .. } => Self::Usage(fault.to_string()),
+            _ => Self::Unreadable(fault.to_string()),
+        }
+    }
+}
+
+impl From<OpenFault> for Failure {
+    fn from(fault: OpenFault) -> Self {
+        #[allow(clippy::wildcard_enum_match_arm, reason = "a fault of another crate that may grow: all else is damage")]
+        match fault {
+            OpenFault::Io(_) | OpenFault::NoSpace(_) => Self::Unreadable(fault.to_string()),
+            _ => Self::Damaged(fault.to_string()),
+        }
+    }
+}
+
+impl From<RunnerFault> for Failure {
+    fn from(fault: RunnerFault) -> Self {
+        #[allow(clippy::wildcard_enum_match_arm, reason = "a fault of another crate that may grow: all else is damage")]
+        match fault.error {
+            RunnerError::Feed(_) | RunnerError::Rows(RowsFault::Io(_)) => Self::Unreadable(fault.to_string()),
+            _ => Self::Damaged(fault.to_string()),
+        }
+    }
+}
+
 impl From<CheckpointFault> for Failure {
     fn from(fault: CheckpointFault) -> Self {
         Self::Unreadable(fault.to_string())
@@ -102,6 +153,7 @@ impl From<IdIndexFault> for Failure {
 
 impl From<csv::Error> for Failure {
     fn from(error: csv::Error) -> Self {
+        #[allow(clippy::wildcard_enum_match_arm, reason = "writing fails through the output, or not at all")]
         match error.into_kind() {
             csv::ErrorKind::Io(error) => Self::Output(error),
             other => Self::Output(io::Error::other(format!("{other:?}"))),

@@ -1,5 +1,5 @@
 //! Exports: their text, and what `hledger` and `bean-check` say to it.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod common;
 

@@ -25,17 +25,12 @@ pub(super) fn each(
     visit: &mut Visit<'_>,
 ) -> Result<(), Failure> {
     if survey.ordered {
-        return scan(journal, selection, CivilDate::MIN..=CivilDate::MAX, &mut |sequence, event| match &event.body {
-            EventBody::EntryPosted(entry) => visit(sequence, entry),
-            _ => Ok(()),
-        });
+        let always = CivilDate::MIN..=CivilDate::MAX;
+        return scan(journal, selection, always, &mut |sequence, _, entry| visit(sequence, entry));
     }
     for span in spans(survey, selection.sort_max_bytes) {
         if span.start() == span.end() {
-            scan(journal, selection, span, &mut |sequence, event| match &event.body {
-                EventBody::EntryPosted(entry) => visit(sequence, entry),
-                _ => Ok(()),
-            })?;
+            scan(journal, selection, span, &mut |sequence, _, entry| visit(sequence, entry))?;
         } else {
             sorted(journal, selection, span, visit)?;
         }
@@ -68,13 +63,11 @@ fn sorted(
 ) -> Result<(), Failure> {
     let mut bytes = Vec::new();
     let mut index: Vec<(CivilDate, Sequence, usize)> = Vec::new();
-    scan(journal, selection, span, &mut |sequence, event| {
-        if let EventBody::EntryPosted(entry) = &event.body {
-            let before = bytes.len();
-            index.push((entry.effective_on, sequence, before));
-            event.encode(&mut bytes);
-            assert!((bytes.len() - before) as u64 <= kept_bytes(entry), "the estimate is an upper bound");
-        }
+    scan(journal, selection, span, &mut |sequence, event, entry| {
+        let before = bytes.len();
+        index.push((entry.effective_on, sequence, before));
+        event.encode(&mut bytes);
+        assert!((bytes.len() - before) as u64 <= kept_bytes(entry), "the estimate is an upper bound");
         Ok(())
     })?;
     index.sort_unstable();
@@ -94,14 +87,14 @@ fn scan(
     journal: &mut Journal,
     selection: &Selection,
     days: RangeInclusive<CivilDate>,
-    visit: &mut dyn FnMut(Sequence, &Event) -> Result<(), Failure>,
+    visit: &mut dyn FnMut(Sequence, &Event, &EntryPosted) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     journal.events(Sequence(1), selection.to, "writing entries", &mut |_, sequence, event| {
         if let EventBody::EntryPosted(entry) = &event.body
             && days.contains(&entry.effective_on)
             && entry.postings.iter().any(|posting| selection.takes(posting))
         {
-            visit(sequence, &event)?;
+            visit(sequence, &event, entry)?;
         }
         Ok(ControlFlow::Continue(()))
     })

@@ -1,5 +1,7 @@
 //! A book for tests: commands decided by the rules of `ledger-core` and sealed into blocks, and a reader of such blocks.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_pass_by_value)]
+
+pub mod bank;
 
 use event_schemas::block::BlockPlace;
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};

@@ -1,0 +1,143 @@
+//! The data folder: the only place that knows where things lie in it and opens them.
+//!
+//! Reading takes no lock and writes nothing there. The id index has no reader of its own (opening it deletes what it can't
+//! use), so its runs, which never change, are opened through links in a temporary folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event_schemas::BookId;
+use ledger_core::ports::{Head, JournalReader as _};
+use stores::embedded;
+use stores::ids::{RunIndex, RunIndexOptions};
+use stores::rocks::{RocksStore, damage_marker};
+use stores::segments::{self, DiskStorage, SegmentReader, Storage};
+use tempfile::TempDir;
+
+use crate::journal::Journal;
+use crate::outcome::Failure;
+use crate::progress::Progress;
+
+/// A data folder that holds a journal.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    data: PathBuf,
+}
+
+/// The id index, read through links that go away with it.
+#[derive(Debug)]
+pub struct Ids {
+    /// The index.
+    pub index: RunIndex,
+    /// What it could not use, in sentences.
+    pub refused: Vec<String>,
+    _links: TempDir,
+}
+
+/// Keeps ledgerd from starting.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Folder {
+    /// The folder, if it holds a journal.
+    pub fn find(data: &Path) -> Result<Self, Failure> {
+        let folder = Self { data: data.to_owned() };
+        if segments::exists(&folder.storage())? {
+            return Ok(folder);
+        }
+        let text = format!("there is no journal in {}; name the data folder with --data", data.display());
+        Err(Failure::Unreadable(text))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where the journal's files are.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(DiskStorage::new(embedded::journal_folder(&self.data)))
+    }
+
+    /// A reader of the journal.
+    pub fn reader(&self) -> Result<SegmentReader, Failure> {
+        Ok(SegmentReader::open(&self.storage())?)
+    }
+
+    /// The journal, up to where it is durable now.
+    pub fn journal(&self, progress: Progress) -> Result<Journal, Failure> {
+        let mut reader = self.reader()?;
+        let durable = reader.durable_sequence()?;
+        let head = reader.block_at(durable)?.map_or_else(Head::default, |block| {
+            let header = block.header();
+            Head { sequence: durable, hash: block.hash(), recorded_at: header.recorded_at, epoch: header.epoch }
+        });
+        Journal::new(Box::new(reader), head, progress)
+    }
+
+    /// The read models and checkpoints as they are now; `None` if there are none yet.
+    pub fn rocks_read_only(&self) -> Result<Option<RocksStore>, Failure> {
+        let path = embedded::rocks_folder(&self.data);
+        if let Ok(reason) = std::fs::read_to_string(damage_marker(&path)) {
+            return Err(Failure::Damaged(format!("marked as damaged: {}", reason.trim())));
+        }
+        if !path.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        Ok(Some(RocksStore::open_read_only(&path, &projections::NAMES)?))
+    }
+
+    /// The read models and checkpoints, to write. Ask for the lock first.
+    pub fn rocks(&self, _lock: &Lock) -> Result<RocksStore, Failure> {
+        Ok(RocksStore::open(&embedded::rocks_folder(&self.data), &projections::NAMES)?)
+    }
+
+    /// The id index as it is on disk; `None` if there is none yet.
+    pub fn ids(&self, book: BookId) -> Result<Option<Ids>, Failure> {
+        let folder = embedded::ids_folder(&self.data);
+        let fault = |error: std::io::Error| Failure::Unreadable(format!("{}: {error}", folder.display()));
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let folder = folder.canonicalize().map_err(fault)?;
+        let links = TempDir::with_prefix("doppia-ids-").map_err(fault)?;
+        for entry in std::fs::read_dir(&folder).map_err(fault)? {
+            let path = entry.map_err(fault)?.path();
+            if path.extension().is_some_and(|extension| extension == "run") {
+                let link = links.path().join(path.file_name().unwrap_or_default());
+                std::os::unix::fs::symlink(&path, link).map_err(fault)?;
+            }
+        }
+        let mut options = RunIndexOptions::new(book, 0);
+        let reader = Mutex::new(self.reader()?);
+        options.hash_at = Some(Arc::new(move |sequence| {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.block_at(sequence).ok().flatten().map(|block| block.hash())
+        }));
+        let index = RunIndex::open(links.path(), options)?;
+        let refused = index.notices().to_vec();
+        Ok(Some(Ids { index, refused, _links: links }))
+    }
+
+    /// Takes the folder for writing; refused while ledgerd has it.
+    pub fn lock(&self) -> Result<Lock, Failure> {
+        let path = self.data.join("LOCK");
+        let fault = |error: std::io::Error| Failure::Unreadable(format!("{}: {error}", path.display()));
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).read(true).write(true).open(&path).map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let holder =
+                    if holder.trim().is_empty() { String::new() } else { format!(" (process {})", holder.trim()) };
+                let data = self.data.display();
+                Err(Failure::usage(format!("{data} is in use by a running ledgerd{holder}: stop it first")))
+            }
+            Err(TryLockError::Error(error)) => Err(fault(error)),
+        }
+    }
+}
