@@ -1,8 +1,8 @@
 //! `ledgerd key new|list|revoke`, and the first key of a fresh folder. A running server notices changes by itself.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -29,16 +29,15 @@ pub fn ensure_admin_key(data: &Path, tenant: &str) -> anyhow::Result<bool> {
     if !file.list()?.is_empty() {
         return Ok(false);
     }
+    // The file is made before the key is issued: if it can't be written, no key is in force that nobody has. It gets its
+    // name when it is complete, since others wait for it.
     let path = admin_key_path(data);
-    // Made before the key is issued: if the file can't be written, no key is in force that nobody has.
-    let mut admin = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("making {}", path.display()))?;
-    restrict(&admin, &path)?;
+    let partial = data.join("admin.key.new");
+    let at = || format!("making {}", path.display());
+    let mut admin =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(at)?;
+    // What a crash left behind may have another mode.
+    admin.set_permissions(Permissions::from_mode(0o600)).with_context(at)?;
     let (_, secret) = file.issue(NewKey {
         tenant: tenant.to_owned(),
         holder: "admin".into(),
@@ -46,16 +45,10 @@ pub fn ensure_admin_key(data: &Path, tenant: &str) -> anyhow::Result<bool> {
         scopes: Scope::ALL.to_vec(),
         note: "made at the first start".into(),
     })?;
-    writeln!(admin, "{}", secret.reveal())
-        .and_then(|()| admin.sync_all())
-        .with_context(|| path.display().to_string())?;
+    writeln!(admin, "{}", secret.reveal()).and_then(|()| admin.sync_all()).with_context(at)?;
+    std::fs::rename(&partial, &path).with_context(at)?;
+    File::open(data).and_then(|folder| folder.sync_all()).with_context(at)?;
     Ok(true)
-}
-
-/// An older file of the same name may be readable by others.
-fn restrict(file: &std::fs::File, path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).with_context(|| path.display().to_string())
 }
 
 /// Keys of the API.

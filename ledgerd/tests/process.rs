@@ -129,6 +129,31 @@ async fn health_and_metrics_need_no_key_and_tell_how_it_is() {
     server.kill();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_finish_its_request_is_cut_off_and_others_are_served() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let config = folder.path().join("doppia.toml");
+    std::fs::write(&config, "[http]\nmax_connections = 2\nhead_timeout_s = 1\n").unwrap();
+    let server = Server::try_start(&data, 0, &["--config", config.to_str().unwrap()]).unwrap();
+    // Both places are taken by clients that say half a sentence; the third waits until they are cut off.
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(Client::new(&server.url, "").get("/livez").await.status, 200);
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        // Cut off with or without a word, but cut off.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    }
+    server.kill();
+}
+
 #[test]
 fn keys_are_made_listed_and_revoked() {
     let folder = tempfile::tempdir().unwrap();

@@ -124,3 +124,64 @@ async fn render(State(health): State<Arc<Health>>) -> Response {
     health.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use event_schemas::{Command, CommandId};
+    use ledger_core::ports::{LookupReply, Reply, SubmitError};
+
+    use super::*;
+
+    /// An engine that is as it is told to be.
+    struct Told(WriterState, u64);
+
+    impl CommandSink for Told {
+        fn try_submit(&self, _: Vec<Command>, _: Reply) -> Result<(), SubmitError> {
+            Err(SubmitError::Stopped)
+        }
+
+        fn try_lookup(&self, _: CommandId, _: LookupReply) -> Result<(), SubmitError> {
+            Err(SubmitError::Stopped)
+        }
+
+        fn status(&self) -> EngineStatus {
+            EngineStatus {
+                writer: self.0,
+                reason: "no space".into(),
+                durable: Sequence(self.1),
+                queued: 0,
+                accepted_total: 0,
+                rejected_total: 0,
+                replayed_total: 0,
+                flushes_total: 0,
+                appended_bytes_total: 0,
+                checkpoint: Sequence::ZERO,
+            }
+        }
+    }
+
+    #[test]
+    fn the_server_is_ready_while_writer_and_read_models_are() {
+        use WriterState::{ReadOnly, Serving, Stopped};
+        for (writer, durable, applied, fault, draining, expected) in [
+            (Serving, 10, Some(10), None, false, &[][..]),
+            (Serving, 10, None, None, false, &[]),
+            (Serving, 110, Some(10), None, false, &[]),
+            (Serving, 111, Some(10), None, false, &["the read models are 101 events behind"]),
+            (ReadOnly, 10, Some(10), None, false, &["the writer is read-only: no space"]),
+            (Stopped, 10, None, None, false, &["the writer has stopped: no space"]),
+            (Serving, 10, Some(9), Some("event 10"), false, &["the read models have stopped: event 10"]),
+            (Stopped, 10, None, None, true, &["the server is stopping", "the writer has stopped: no space"]),
+        ] {
+            let health = Health {
+                sink: Arc::new(Told(writer, durable)),
+                read_models: applied.map(|applied| watch::channel(Sequence(applied)).1),
+                runner_fault: Arc::new(Mutex::new(fault.map(str::to_owned))),
+                max_lag_events: 100,
+                draining: watch::channel(draining).1,
+                metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
+            };
+            assert_eq!(health.reasons(&health.sink.status()), expected);
+        }
+    }
+}
