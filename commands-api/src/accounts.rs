@@ -8,23 +8,29 @@ use projections::{balances, statements};
 use serde::{Deserialize, Serialize};
 
 use crate::amounts;
+use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome, json};
 use crate::cursor::{CursorOf, Paged};
-use crate::dto::{AccountActRequest, OpenAccountRequest};
-use crate::idempotency::command_id;
+use crate::dto::{AccountActItem, AccountActRequest, OpenAccountRequest};
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::reading::{FreshQuery, PageQuery, fresh, must_own, read, read_range};
 use crate::text::free_text;
-use crate::verdict::{record, record_as};
+use crate::verdict::record;
 use crate::views::{AccountJson, BalanceJson};
 
-/// `POST …/accounts`. The account's id is the one given, else the one that follows from the code, else one that follows
-/// from the command: a retry asks for the same account in each case.
+/// `POST …/accounts`.
 pub(crate) async fn open(call: Call) -> Outcome {
-    call.permit(Action::OpenAccount)?;
-    let request = parse::<OpenAccountRequest<'static>>(&call.body)?;
+    let prepared = prepare_open(&call.asking(), &call.body)?;
+    record(&call, prepared).await
+}
+
+/// An account to be opened. Its id is the one given, else the one that follows from the code, else one that follows from
+/// the command: a retry asks for the same account in each case.
+pub(crate) fn prepare_open(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Problem> {
+    asking.permit(Action::OpenAccount)?;
+    let request = parse::<OpenAccountRequest<'static>>(body)?;
     let currency = amounts::currency(&request.currency, "#/currency")?;
     let code = request.code.as_deref().map(|code| amounts::new_code(code, "#/code")).transpose()?;
     let policy = match request.overdraft.as_deref() {
@@ -32,20 +38,21 @@ pub(crate) async fn open(call: Call) -> Outcome {
         None => BalancePolicy::NO_OVERDRAFT,
     };
     let owner = free_text(request.owner.as_deref().unwrap_or(""), "#/owner", OWNER_MAX_BYTES)?;
-    let id = command_id(&call.headers, request.id, &call.principal, "open_account")?;
+    let id = asking.command_id(request.id, "open_account")?;
     let named = request.account.is_some();
     let account = match (request.account.as_deref(), code.as_deref()) {
         (Some(text), _) => text.parse().map_err(|_| {
             Problem::field(Code::FieldInvalid, "#/account", "a UUID is expected; leave it out to get one")
         })?,
-        (None, Some(code)) => AccountId::from_code(call.state.book, code),
+        (None, Some(code)) => AccountId::from_code(asking.state.book, code),
         (None, None) => AccountId::from_command(id),
     };
     let code = code.unwrap_or_default();
     let open = OpenAccount { account, code, kind: request.kind, currency, owner, policy };
     // An id that nobody gave follows from the code, so where ids differ it is the code that was changed.
-    let member = |field| if field == "account" && !named { "code" } else { field };
-    record_as(&call, id, CommandBody::OpenAccount(open), member).await
+    let member: fn(&'static str) -> &'static str =
+        if named { |field| field } else { |field| if field == "account" { "code" } else { field } };
+    Ok(Prepared { id, body: CommandBody::OpenAccount(open), member })
 }
 
 /// `POST …/accounts/{account}/freeze`.
@@ -64,7 +71,8 @@ pub(crate) async fn close(call: Call) -> Outcome {
 }
 
 async fn act(call: Call, action: Action, command: fn(AccountAct) -> CommandBody) -> Outcome {
-    call.permit(action)?;
+    let asking = call.asking();
+    asking.permit(action)?;
     // A body may be left out: all it can hold is optional.
     let request = match call.body.as_ref() {
         [] => AccountActRequest::default(),
@@ -72,7 +80,22 @@ async fn act(call: Call, action: Action, command: fn(AccountAct) -> CommandBody)
     };
     let reason = free_text(request.reason.as_deref().unwrap_or(""), "#/reason", TEXT_MAX_BYTES)?;
     let account = account_of_path(&call)?;
-    record(&call, request.id, command(AccountAct { account, reason })).await
+    let prepared = asking.prepared(request.id, command(AccountAct { account, reason }))?;
+    record(&call, prepared).await
+}
+
+/// An act on an account as an item of a batch, which names the account in its body.
+pub(crate) fn prepare_act(
+    asking: &Asking<'_>,
+    body: &[u8],
+    action: Action,
+    command: fn(AccountAct) -> CommandBody,
+) -> Result<Prepared, Problem> {
+    asking.permit(action)?;
+    let request = parse::<AccountActItem<'static>>(body)?;
+    let reason = free_text(request.reason.as_deref().unwrap_or(""), "#/reason", TEXT_MAX_BYTES)?;
+    let account = amounts::account(&request.account, asking.state.book, "#/account")?;
+    asking.prepared(request.id, command(AccountAct { account, reason }))
 }
 
 /// The account in the path. What can't be the name of an account is none.

@@ -97,25 +97,41 @@ pub(crate) async fn submit(
     command: Command,
     timeout: Duration,
 ) -> Result<Answer, Problem> {
-    let (id, actor) = (command.id, command.actor);
+    let actor = command.actor;
+    let mut answers = submit_all(admission, sink, actor, vec![command], timeout).await?;
+    answers.pop().ok_or_else(|| Problem::new(Code::Internal))
+}
+
+/// Gives the commands of one principal to the engine, in one submission, and waits for an answer to each.
+pub(crate) async fn submit_all(
+    admission: &Arc<Admission>,
+    sink: &dyn CommandSink,
+    actor: PrincipalId,
+    commands: Vec<Command>,
+    timeout: Duration,
+) -> Result<Vec<Answer>, Problem> {
+    let count = commands.len();
     admission
         .check(actor, admission.now_us())
         .map_err(|seconds| Problem::new(Code::RejectionBudgetSpent).with_retry_after(seconds))?;
     let (sender, receiver) = oneshot::channel();
     let charged = Arc::clone(admission);
     let reply = move |answers: Result<Vec<Answer>, EngineFault>| {
-        let answer = answers.map(|mut answers| answers.pop());
-        if let Ok(Some(Answer::Recorded { verdict: Verdict::Rejected(_), replayed: false, .. })) = &answer {
-            charged.charge(actor, charged.now_us());
+        for answer in answers.iter().flatten() {
+            if matches!(answer, Answer::Recorded { verdict: Verdict::Rejected(_), replayed: false, .. }) {
+                charged.charge(actor, charged.now_us());
+            }
         }
-        // Nobody waits any more if the client hung up: the verdict is on record.
-        let _ = sender.send(answer);
+        // Nobody waits any more if the client hung up: the verdicts are on record.
+        let _ = sender.send(answers);
     };
-    sink.try_submit(vec![command], Box::new(reply)).map_err(refused)?;
-    received(receiver, timeout).await?.ok_or_else(|| {
-        tracing::error!(command = %id, "the engine answered a submission without an answer for its command");
-        Problem::new(Code::Internal)
-    })
+    sink.try_submit(commands, Box::new(reply)).map_err(refused)?;
+    let answers = received(receiver, timeout).await?;
+    if answers.len() != count {
+        tracing::error!(count, answers = answers.len(), "the engine did not answer each command of a submission");
+        return Err(Problem::new(Code::Internal));
+    }
+    Ok(answers)
 }
 
 /// Asks the engine for the recorded verdict of a command.
@@ -148,8 +164,10 @@ fn refused(error: SubmitError) -> Problem {
             Problem::new(Code::EngineBusy).with_retry_after(retry_after_ms.div_ceil(1_000))
         }
         SubmitError::Stopped => Problem::new(Code::WriterStopped).with_retry_after(5),
+        // Of few items that are large; a single command always fits.
+        SubmitError::BatchSize => Problem::detailed(Code::BatchOutOfBounds, "send it in two batches"),
         // What the API lets through by shape is within bounds; and refusals may be added.
-        SubmitError::BatchSize | SubmitError::OutOfBounds(_) | _ => {
+        SubmitError::OutOfBounds(_) | _ => {
             tracing::error!(%error, "the engine did not take a submission");
             Problem::new(Code::Internal)
         }

@@ -16,6 +16,12 @@ use crate::problem::{Code, Problem};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text<'a>(Cow<'a, str>);
 
+impl<'a> Text<'a> {
+    pub(crate) fn into_inner(self) -> Cow<'a, str> {
+        self.0
+    }
+}
+
 impl std::ops::Deref for Text<'_> {
     type Target = str;
 

@@ -12,11 +12,11 @@ use axum::extract::{DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Q
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use event_schemas::bounds::BODY_MAX_BYTES;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
 
+use crate::asking::{Asking, KeyIn};
 use crate::auth::authenticate;
 use crate::keys::Principal;
 use crate::observe::RouteMetrics;
@@ -60,10 +60,15 @@ impl Call {
     pub(crate) fn permit(&self, action: Action) -> Result<Option<&str>, Problem> {
         permit(&self.principal, action)
     }
+
+    /// What it takes to make a command of the body.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { state: &self.state, principal: &self.principal, key: KeyIn::Header(&self.headers) }
+    }
 }
 
-/// A route of one method.
-pub(crate) fn route<H, F>(method: &Method, path: &'static str, handler: H) -> MethodRouter<ApiState>
+/// A route of one method, whose bodies have at most so many bytes.
+pub(crate) fn route<H, F>(method: &Method, path: &'static str, body_max: usize, handler: H) -> MethodRouter<ApiState>
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
@@ -73,7 +78,7 @@ where
     let metrics = Arc::new(RouteMetrics::new(path, name));
     on(filter, move |State(state): State<ApiState>, request: Request| {
         let (metrics, handler) = (Arc::clone(&metrics), handler.clone());
-        async move { serve(state, &metrics, request, handler).await }
+        async move { serve(state, &metrics, request, body_max, handler).await }
     })
 }
 
@@ -86,7 +91,7 @@ pub(crate) async fn unmatched(state: ApiState, request: Request, metrics: &Route
     response
 }
 
-async fn serve<H, F>(state: ApiState, metrics: &RouteMetrics, request: Request, handler: H) -> Response
+async fn serve<H, F>(state: ApiState, metrics: &RouteMetrics, request: Request, body_max: usize, handler: H) -> Response
 where
     H: Fn(Call) -> F,
     F: Future<Output = Outcome>,
@@ -95,7 +100,7 @@ where
     let id = state.0.request_ids.of(request.headers());
     let span = tracing::debug_span!("request", route = metrics.route(), request_id = id.to_str().unwrap_or_default());
     let work = async {
-        let call = admit(state.0, request).await?;
+        let call = admit(state.0, request, body_max).await?;
         handler(call).await
     };
     let outcome = work.instrument(span).await;
@@ -105,7 +110,7 @@ where
 }
 
 /// Everything that comes before the resource's own function.
-async fn admit(state: Arc<Shared>, request: Request) -> Result<Call, Problem> {
+async fn admit(state: Arc<Shared>, request: Request, body_max: usize) -> Result<Call, Problem> {
     let principal = authenticate(request.headers(), &state.keys)?;
     let (mut parts, body) = request.into_parts();
     let params = RawPathParams::from_request_parts(&mut parts, &())
@@ -120,15 +125,15 @@ async fn admit(state: Arc<Shared>, request: Request) -> Result<Call, Problem> {
         if parts.uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(Problem::detailed(Code::QueryInvalid, "a command takes no query string"));
         }
-        read_body(&state, &parts.headers, body).await?
+        read_body(&state, &parts.headers, body, body_max).await?
     } else {
         Bytes::new()
     };
     Ok(Call { state, principal, headers: parts.headers, body, params, uri: parts.uri })
 }
 
-async fn read_body(state: &Shared, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let too_large = || Problem::detailed(Code::BodyTooLarge, format!("a body has at most {BODY_MAX_BYTES} bytes"));
+async fn read_body(state: &Shared, headers: &HeaderMap, body: Body, body_max: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::detailed(Code::BodyTooLarge, format!("a body has at most {body_max} bytes"));
     if let Some(kind) = headers.get(header::CONTENT_TYPE)
         && !is_json(kind)
     {
@@ -136,11 +141,11 @@ async fn read_body(state: &Shared, headers: &HeaderMap, body: Body) -> Result<By
     }
     let declared: Option<usize> =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|text| text.parse().ok());
-    if declared.is_some_and(|length| length > BODY_MAX_BYTES) {
+    if declared.is_some_and(|length| length > body_max) {
         return Err(too_large());
     }
     let mut request = Request::new(body);
-    DefaultBodyLimit::max(BODY_MAX_BYTES).apply(&mut request);
+    DefaultBodyLimit::max(body_max).apply(&mut request);
     match tokio::time::timeout(state.body_timeout, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => Err(too_large()),

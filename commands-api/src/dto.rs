@@ -34,6 +34,17 @@ pub(crate) struct AccountActRequest<'a> {
     pub(crate) reason: Option<Text<'a>>,
 }
 
+/// An act on an account as an item of a batch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccountActItem<'a> {
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    pub(crate) account: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) reason: Option<Text<'a>>,
+}
+
 /// `POST …/top-ups` and `…/withdrawals`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,4 +119,4 @@ macro_rules! dto {
     };
 }
 
-dto! { OpenAccountRequest AccountActRequest CashRequest TransferRequest EntryRequest }
+dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest }

@@ -5,6 +5,7 @@ use event_schemas::command::PostEntry;
 use event_schemas::{BookId, CommandBody, Posting, Postings};
 
 use crate::amounts;
+use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::{EntryRequest, PostingRequest};
@@ -13,10 +14,16 @@ use crate::problem::{Code, Problem};
 use crate::text::free_text;
 use crate::verdict::record;
 
-/// Posts an entry. Whether it balances is for the book to say: that verdict belongs on record.
+/// Posts an entry.
 pub(crate) async fn post(call: Call) -> Outcome {
-    call.permit(Action::PostEntry)?;
-    let request = parse::<EntryRequest<'static>>(&call.body)?;
+    let prepared = prepare(&call.asking(), &call.body)?;
+    record(&call, prepared).await
+}
+
+/// An entry. Whether it balances is for the book to say: that verdict belongs on record.
+pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Problem> {
+    asking.permit(Action::PostEntry)?;
+    let request = parse::<EntryRequest<'static>>(body)?;
     let count = request.postings.len();
     if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&count) {
         let detail = format!("an entry has {POSTINGS_MIN} to {POSTINGS_MAX} postings, this one {count}");
@@ -26,14 +33,14 @@ pub(crate) async fn post(call: Call) -> Outcome {
         .postings
         .iter()
         .enumerate()
-        .map(|(at, request)| posting(request, at, call.state.book))
+        .map(|(at, request)| posting(request, at, asking.state.book))
         .collect::<Result<Postings, Problem>>()?;
     let entry = PostEntry {
         postings,
         effective_on: amounts::effective_on(request.effective_on.as_deref())?,
         reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
     };
-    record(&call, request.id, CommandBody::PostEntry(entry)).await
+    asking.prepared(request.id, CommandBody::PostEntry(entry))
 }
 
 fn posting(request: &PostingRequest<'_>, at: usize, book: BookId) -> Result<Posting, Problem> {

@@ -17,29 +17,46 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer repeats an earlier one.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The id of a command of this type: from the body's `id` or from the header, one of which must be there.
-pub(crate) fn command_id(
-    headers: &HeaderMap,
+/// The id of a command of this type: from the body's `id` or from its key, one of which must be there.
+pub(crate) fn identity(
     body_id: Option<CommandId>,
+    key: Option<&str>,
     principal: &Principal,
     command_type: &str,
 ) -> Result<CommandId, Problem> {
-    let key = header_key(headers)?;
     match (body_id, key) {
         (Some(id), None) => Ok(id),
         (None, Some(key)) => {
-            Ok(CommandId::from_idempotency_key(&principal.tenant, &principal.holder_scope, command_type, &key))
+            Ok(CommandId::from_idempotency_key(&principal.tenant, &principal.holder_scope, command_type, key))
         }
         (None, None) => Err(Problem::new(Code::IdempotencyKeyMissing)),
-        (Some(_), Some(_)) => Err(Problem::detailed(
-            Code::IdempotencyKeyInvalid,
-            "send the Idempotency-Key header or the field id, not both",
-        )),
+        (Some(_), Some(_)) => {
+            Err(Problem::detailed(Code::IdempotencyKeyInvalid, "send an idempotency key or the field id, not both"))
+        }
     }
 }
 
+/// The key of an item of a batch. It stands for the same command as the same key in the header of a single request.
+pub(crate) fn item_key(text: &str) -> Result<String, Problem> {
+    let fits = (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x20..=0x7e));
+    if fits {
+        return Ok(text.to_owned());
+    }
+    let detail = format!("the key must have 1 to {IDEMPOTENCY_KEY_MAX_BYTES} printable ASCII characters");
+    Err(Problem::field(Code::IdempotencyKeyInvalid, "#/idempotency_key", detail))
+}
+
+/// Refuses a key in the header of a request whose items have keys of their own.
+pub(crate) fn no_header_key(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = "a batch has no key of its own: each of its items has an id or an idempotency_key";
+        return Err(Problem::detailed(Code::IdempotencyKeyInvalid, detail));
+    }
+    Ok(())
+}
+
 /// The key in the header, unquoted.
-fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let invalid = |detail: &str| Problem::detailed(Code::IdempotencyKeyInvalid, detail);

@@ -13,7 +13,9 @@
 mod accounts;
 mod admission;
 mod amounts;
+mod asking;
 mod auth;
+mod batches;
 mod body;
 mod book;
 mod call;
@@ -43,6 +45,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::routing::MethodRouter;
+use event_schemas::bounds::{BATCH_BODY_MAX_BYTES, BODY_MAX_BYTES};
 
 pub use admission::Budgets;
 pub use keys::{ApiSecret, KeyFault, KeyFile, KeyRecord, KeyRing, NewKey, Scope};
@@ -63,6 +66,7 @@ const CLOSE: &str = "/v1/books/{book}/accounts/{account}/close";
 const TOP_UPS: &str = "/v1/books/{book}/top-ups";
 const WITHDRAWALS: &str = "/v1/books/{book}/withdrawals";
 const TRANSFERS: &str = "/v1/books/{book}/transfers";
+const BATCHES: &str = "/v1/books/{book}/batches";
 const ENTRIES: &str = "/v1/books/{book}/entries";
 const TRIAL_BALANCE: &str = "/v1/books/{book}/trial-balance";
 const COMMAND: &str = "/v1/books/{book}/commands/{command}";
@@ -73,7 +77,7 @@ pub fn router(state: ApiState) -> Router {
     observe::describe();
     let missing = Arc::new(RouteMetrics::new("unmatched", "any"));
     let refused = Arc::clone(&missing);
-    let routes: [(&'static str, MethodRouter<ApiState>); 14] = [
+    let routes: Vec<(&'static str, MethodRouter<ApiState>)> = vec![
         with(BOOK, |path| get(path, book::get)),
         with(ACCOUNTS, |path| get(path, accounts::list).merge(post(path, accounts::open))),
         with(ACCOUNT, |path| get(path, accounts::get)),
@@ -85,6 +89,7 @@ pub fn router(state: ApiState) -> Router {
         with(TOP_UPS, |path| post(path, cash::top_up)),
         with(WITHDRAWALS, |path| post(path, cash::withdraw)),
         with(TRANSFERS, |path| post(path, transfers::post)),
+        with(BATCHES, |path| route(&Method::POST, path, BATCH_BODY_MAX_BYTES, batches::post)),
         with(ENTRIES, |path| post(path, entries::post)),
         with(TRIAL_BALANCE, |path| get(path, book::trial_balance)),
         with(COMMAND, |path| get(path, commands::get)),
@@ -116,7 +121,7 @@ where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
-    route(&Method::GET, path, handler)
+    route(&Method::GET, path, BODY_MAX_BYTES, handler)
 }
 
 fn post<H, F>(path: &'static str, handler: H) -> MethodRouter<ApiState>
@@ -124,5 +129,5 @@ where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
-    route(&Method::POST, path, handler)
+    route(&Method::POST, path, BODY_MAX_BYTES, handler)
 }

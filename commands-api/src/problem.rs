@@ -107,6 +107,8 @@ codes! {
     CardNumberInText, "card_number_in_text", UNPROCESSABLE_ENTITY, "The text contains what looks like a card number";
     /// Fewer than two postings, or too many.
     PostingsOutOfBounds, "postings_out_of_bounds", UNPROCESSABLE_ENTITY, "The entry has too few or too many postings";
+    /// No item, too many, or items too large together.
+    BatchOutOfBounds, "batch_out_of_bounds", UNPROCESSABLE_ENTITY, "The batch has no item or too much in it";
     /// The effective date is outside the open range.
     EffectiveDateOutOfRange, "effective_date_out_of_range", UNPROCESSABLE_ENTITY, "The effective date is out of range";
     /// The account code is reserved, malformed or does not go with the id.
@@ -254,6 +256,20 @@ impl Problem {
         self
     }
 
+    /// Says that the problem is of an item of the body: `item` is its pointer, such as `#/items/3`.
+    #[must_use]
+    pub fn within(mut self, item: &str) -> Self {
+        for error in &mut self.0.errors {
+            let inner = error.pointer.as_deref().and_then(|pointer| pointer.strip_prefix('#')).unwrap_or_default();
+            error.pointer = Some(format!("{item}{inner}"));
+        }
+        if self.0.errors.is_empty() {
+            let detail = self.0.detail.clone().unwrap_or_else(|| self.0.title.to_owned());
+            return self.with_error(detail, Some(item.to_owned()));
+        }
+        self
+    }
+
     /// Names the command.
     #[must_use]
     pub fn with_command(mut self, id: CommandId) -> Self {
@@ -300,6 +316,16 @@ impl Problem {
     #[cfg(test)]
     pub(crate) fn document_json(&self) -> Value {
         serde_json::to_value(&*self.0).unwrap_or_default()
+    }
+
+    /// Whether it repeats an earlier verdict.
+    pub(crate) const fn is_replayed(&self) -> bool {
+        self.0.replayed
+    }
+
+    /// The document, as a part of an answer.
+    pub(crate) fn document(&self) -> impl Serialize + '_ {
+        &*self.0
     }
 
     /// The HTTP response.

@@ -5,19 +5,27 @@ use event_schemas::bounds::TEXT_MAX_BYTES;
 use event_schemas::command::PostTransfer;
 
 use crate::amounts;
+use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::TransferRequest;
 use crate::policy::Action;
+use crate::problem::Problem;
 use crate::reading::must_own;
 use crate::text::free_text;
 use crate::verdict::record;
 
-/// Moves money between two accounts. A customer may debit only what is its own, and credit anybody.
+/// Moves money between two accounts.
 pub(crate) async fn post(call: Call) -> Outcome {
-    let request = parse::<TransferRequest<'static>>(&call.body)?;
-    let customer = call.permit(Action::Transfer { sets_fee: request.fee.is_some() })?;
-    let book = call.state.book;
+    let prepared = prepare(&call.asking(), &call.body)?;
+    record(&call, prepared).await
+}
+
+/// A transfer. A customer may debit only what is its own, and credit anybody.
+pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Problem> {
+    let request = parse::<TransferRequest<'static>>(body)?;
+    let customer = asking.permit(Action::Transfer { sets_fee: request.fee.is_some() })?;
+    let book = asking.state.book;
     let currency = amounts::currency(&request.currency, "#/currency")?;
     let transfer = PostTransfer {
         from: amounts::account(&request.from, book, "#/from")?,
@@ -28,7 +36,7 @@ pub(crate) async fn post(call: Call) -> Outcome {
         reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
     };
     if let Some(customer) = customer {
-        must_own(&call.state, customer, transfer.from)?;
+        must_own(asking.state, customer, transfer.from)?;
     }
-    record(&call, request.id, CommandBody::PostTransfer(transfer)).await
+    asking.prepared(request.id, CommandBody::PostTransfer(transfer))
 }

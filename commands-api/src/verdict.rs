@@ -9,58 +9,56 @@ use ledger_core::ports::{Answer, Verdict};
 use serde::Serialize;
 
 use crate::admission::submit;
+use crate::asking::Prepared;
 use crate::call::{Call, Outcome, json};
-use crate::idempotency::{REPLAYED, command_id};
+use crate::idempotency::REPLAYED;
+use crate::keys::Principal;
 use crate::problem::{Code, Problem};
 use crate::rejected;
 
 /// What a client is told about an accepted command.
 #[derive(Serialize)]
-struct Accepted {
+pub(crate) struct Accepted {
     command_id: CommandId,
     sequence: Sequence,
     recorded_at: Timestamp,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<AccountId>,
+    #[serde(skip)]
+    pub(crate) replayed: bool,
 }
 
-/// Gives a command to the book and answers with its verdict. `id` is the command's id in the body, if it has one.
-pub(crate) async fn record(call: &Call, id: Option<CommandId>, body: CommandBody) -> Outcome {
-    let id = command_id(&call.headers, id, &call.principal, body.type_name())?;
-    record_as(call, id, body, |field| field).await
-}
-
-/// Like [`record`], for a command whose id is known; `member` names the body's member that a field of the command came
-/// from.
-pub(crate) async fn record_as(
-    call: &Call,
-    id: CommandId,
-    body: CommandBody,
-    member: impl Fn(&'static str) -> &'static str,
-) -> Outcome {
-    let account = opened(&body);
+/// Gives a command to the book and answers with its verdict.
+pub(crate) async fn record(call: &Call, prepared: Prepared) -> Outcome {
     let state = &*call.state;
-    let command = Command { id, actor: call.principal.id, body: body.clone() };
+    let command = Command { id: prepared.id, actor: call.principal.id, body: prepared.body.clone() };
     let answer = submit(&state.admission, &*state.sink, command, state.verdict_timeout).await?;
+    let accepted = told(answer, &prepared, &call.principal)?;
+    let mut response = json(StatusCode::CREATED, &accepted)?;
+    if accepted.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The engine's answer to a command as its principal is told it.
+pub(crate) fn told(answer: Answer, prepared: &Prepared, principal: &Principal) -> Result<Accepted, Problem> {
+    let Prepared { id, body, member } = prepared;
     match answer {
         Answer::Recorded { verdict: Verdict::Accepted, sequence, recorded_at, replayed } => {
-            let accepted = Accepted { command_id: id, sequence, recorded_at, verdict: "accepted", account };
-            let mut response = json(StatusCode::CREATED, &accepted)?;
-            if replayed {
-                response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            }
-            Ok(response)
+            let account = opened(body);
+            Ok(Accepted { command_id: *id, sequence, recorded_at, verdict: "accepted", account, replayed })
         }
         Answer::Recorded { verdict: Verdict::Rejected(rejection), sequence, recorded_at, replayed } => {
-            Err(rejected::problem(&rejection, &body, &call.principal).with_command(id).with_record(
+            Err(rejected::problem(&rejection, body, principal).with_command(*id).with_record(
                 sequence,
                 Some(recorded_at),
                 replayed,
             ))
         }
         Answer::Conflict { field, sequence } => {
-            Err(conflict(member(field)).with_command(id).with_record(sequence, None, false))
+            Err(conflict(member(field)).with_command(*id).with_record(sequence, None, false))
         }
     }
 }

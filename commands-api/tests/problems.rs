@@ -150,6 +150,10 @@ async fn provoke(code: Code) -> Answered {
         Code::TextTooLong => with_field("reference", &"x".repeat(257)),
         Code::CardNumberInText => with_field("reference", "4111111111111111"),
         Code::PostingsOutOfBounds => transfer(rejected(Rejection::PostingsOutOfBounds { count: 1 })),
+        Code::BatchOutOfBounds => {
+            let (router, _) = scripted(Vec::new());
+            ask(&router, "POST", "/v1/books/1/batches").key(ADMIN).body(r#"{"items":[]}"#)
+        }
         Code::EffectiveDateOutOfRange => transfer(rejected(Rejection::EffectiveDateOutOfRange {
             earliest: CivilDate::from_ymd(1900, 1, 1).unwrap(),
             latest: CivilDate::from_ymd(2027, 11, 22).unwrap(),

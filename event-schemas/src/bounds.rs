@@ -52,6 +52,9 @@ pub const EFFECTIVE_AHEAD_MAX_DAYS: i32 = 366;
 /// The most bytes of an HTTP request body.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
 
+/// The most bytes of an HTTP request body that holds a batch.
+pub const BATCH_BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// The most rows on a page of a query.
 pub const PAGE_MAX_ROWS: usize = 1_000;
 
