@@ -49,6 +49,15 @@ pub const EFFECTIVE_EARLIEST_DAYS: i32 = -25_567;
 /// How many days after the day of recording `effective_on` may lie.
 pub const EFFECTIVE_AHEAD_MAX_DAYS: i32 = 366;
 
+/// The most holds that are open in a book.
+pub const HOLDS_OPEN_MAX: usize = 1_000_000;
+
+/// How far after the time of recording the deadline of a hold may lie, in days.
+pub const HOLD_EXPIRES_AHEAD_MAX_DAYS: i64 = 400;
+
+/// The most holds that expire at the start of one block; the next block goes on.
+pub const EXPIRIES_PER_BLOCK_MAX: usize = 1_024;
+
 /// The most bytes of an HTTP request body.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
 

@@ -86,6 +86,12 @@ pub fn put_date(out: &mut Vec<u8>, date: CivilDate) {
     put_signed(out, i128::from(date.days()));
 }
 
+/// Appends a point in time.
+#[inline]
+pub fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.0.to_be_bytes());
+}
+
 /// Appends an optional value: a byte 0, or a byte 1 and the value.
 pub fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
     match value {

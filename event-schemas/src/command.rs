@@ -9,8 +9,10 @@ use crate::codec::{
 };
 use crate::currency::Currency;
 use crate::date::CivilDate;
+pub use crate::holds::{CaptureHold, PlaceHold, VoidHold};
 use crate::ids::{AccountId, CommandId, PrincipalId};
 use crate::money::{Money, Postings, Side};
+pub use crate::reversal::{ReverseEntry, ReversedPart};
 
 /// A command as it is admitted to the engine: complete, bounded, with a known author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,6 +273,14 @@ pub enum CommandBody {
     PostTransfer(PostTransfer),
     /// An entry of the caller's own making.
     PostEntry(PostEntry),
+    /// Money of an account is set aside.
+    PlaceHold(PlaceHold),
+    /// Held money moves to another account.
+    CaptureHold(CaptureHold),
+    /// A hold ends.
+    VoidHold(VoidHold),
+    /// An entry is taken back.
+    ReverseEntry(ReverseEntry),
 }
 
 impl CommandBody {
@@ -285,6 +295,10 @@ impl CommandBody {
             Self::Withdraw(_) => "withdraw",
             Self::PostTransfer(_) => "post_transfer",
             Self::PostEntry(_) => "post_entry",
+            Self::PlaceHold(_) => "place_hold",
+            Self::CaptureHold(_) => "capture_hold",
+            Self::VoidHold(_) => "void_hold",
+            Self::ReverseEntry(_) => "reverse_entry",
         }
     }
 
@@ -330,6 +344,22 @@ impl CommandBody {
                 put_option(out, entry.effective_on, put_date);
                 put_text(out, &entry.reference);
             }
+            Self::PlaceHold(hold) => {
+                out.push(9);
+                hold.encode(out);
+            }
+            Self::CaptureHold(capture) => {
+                out.push(10);
+                capture.encode(out);
+            }
+            Self::VoidHold(void) => {
+                out.push(11);
+                void.encode(out);
+            }
+            Self::ReverseEntry(reverse) => {
+                out.push(12);
+                reverse.encode(out);
+            }
         }
     }
 
@@ -355,6 +385,10 @@ impl CommandBody {
                 effective_on: reader.option("effective date", Reader::date)?,
                 reference: reader.text("reference")?,
             }),
+            9 => Self::PlaceHold(PlaceHold::decode(reader)?),
+            10 => Self::CaptureHold(CaptureHold::decode(reader)?),
+            11 => Self::VoidHold(VoidHold::decode(reader)?),
+            12 => Self::ReverseEntry(ReverseEntry::decode(reader)?),
             tag => return Err(CodecError::UnknownTag { what: "command type", tag: tag.into() }),
         })
     }

@@ -8,20 +8,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::EVENT_MAX_BYTES;
-use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_text, put_varint};
+use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_text, put_time, put_varint};
 use crate::command::{AccountAct, CommandBody, OpenAccount};
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
+pub use crate::holds::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
 use crate::ids::{BookId, CommandId, Epoch, PrincipalId, Sequence};
 use crate::money::Postings;
 use crate::rejection::Rejection;
+pub use crate::reversal::EntryReversed;
 use crate::upcast;
 
 /// Why an event stands in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "type", deny_unknown_fields)]
 pub enum Cause {
-    /// The engine itself: the opening of the book, state digests, acts of an operator at start.
+    /// The engine itself: the opening of the book, state digests, holds that expire, acts of an operator at start.
     Engine,
     /// Something that had to happen before the verdict: a system account opened on first use.
     Consequence {
@@ -201,6 +203,21 @@ pub enum EventBody {
     /// An operator accepted a jump of the clock.
     #[serde(rename = "ledger.clock.accepted.v1")]
     ClockAccepted(ClockAccepted),
+    /// A hold was placed.
+    #[serde(rename = "ledger.hold.placed.v1")]
+    HoldPlaced(HoldPlaced),
+    /// A hold was captured, in whole or in part.
+    #[serde(rename = "ledger.hold.captured.v1")]
+    HoldCaptured(HoldCaptured),
+    /// A hold was voided.
+    #[serde(rename = "ledger.hold.voided.v1")]
+    HoldVoided(HoldVoided),
+    /// A hold expired.
+    #[serde(rename = "ledger.hold.expired.v1")]
+    HoldExpired(HoldExpired),
+    /// An entry was reversed, in whole or in part.
+    #[serde(rename = "ledger.entry.reversed.v1")]
+    EntryReversed(EntryReversed),
 }
 
 impl EventBody {
@@ -216,11 +233,16 @@ impl EventBody {
             Self::CommandRejected(_) => (7, 1),
             Self::StateDigest(_) => (8, 1),
             Self::ClockAccepted(_) => (9, 1),
+            Self::HoldPlaced(_) => (10, 1),
+            Self::HoldCaptured(_) => (11, 1),
+            Self::HoldVoided(_) => (12, 1),
+            Self::HoldExpired(_) => (13, 1),
+            Self::EntryReversed(_) => (14, 1),
         }
     }
 
     /// The names of all types, in the order of their numbers.
-    pub const TYPE_NAMES: [&'static str; 9] = [
+    pub const TYPE_NAMES: [&'static str; 14] = [
         "ledger.book.opened.v1",
         "ledger.account.opened.v1",
         "ledger.account.frozen.v1",
@@ -230,6 +252,11 @@ impl EventBody {
         "ledger.command.rejected.v1",
         "ledger.state.digest.v1",
         "ledger.clock.accepted.v1",
+        "ledger.hold.placed.v1",
+        "ledger.hold.captured.v1",
+        "ledger.hold.voided.v1",
+        "ledger.hold.expired.v1",
+        "ledger.entry.reversed.v1",
     ];
 
     /// The type's name with its version, as in JSON and in CloudEvents.
@@ -244,6 +271,11 @@ impl EventBody {
             Self::CommandRejected(_) => "ledger.command.rejected.v1",
             Self::StateDigest(_) => "ledger.state.digest.v1",
             Self::ClockAccepted(_) => "ledger.clock.accepted.v1",
+            Self::HoldPlaced(_) => "ledger.hold.placed.v1",
+            Self::HoldCaptured(_) => "ledger.hold.captured.v1",
+            Self::HoldVoided(_) => "ledger.hold.voided.v1",
+            Self::HoldExpired(_) => "ledger.hold.expired.v1",
+            Self::EntryReversed(_) => "ledger.entry.reversed.v1",
         }
     }
 
@@ -271,11 +303,16 @@ impl EventBody {
                 put_varint(out, u128::from(state.accounts));
             }
             Self::ClockAccepted(clock) => {
-                out.extend_from_slice(&clock.previous.0.to_be_bytes());
-                out.extend_from_slice(&clock.accepted.0.to_be_bytes());
+                put_time(out, clock.previous);
+                put_time(out, clock.accepted);
                 put_text(out, &clock.actor);
                 put_text(out, &clock.reason);
             }
+            Self::HoldPlaced(placed) => placed.encode(out),
+            Self::HoldCaptured(captured) => captured.encode(out),
+            Self::HoldVoided(voided) => voided.encode(out),
+            Self::HoldExpired(expired) => expired.encode(out),
+            Self::EntryReversed(reversed) => reversed.encode(out),
         }
     }
 
@@ -312,6 +349,11 @@ impl EventBody {
                 actor: reader.text("actor")?,
                 reason: reader.text("reason")?,
             }),
+            10 => Self::HoldPlaced(HoldPlaced::decode(reader)?),
+            11 => Self::HoldCaptured(HoldCaptured::decode(reader)?),
+            12 => Self::HoldVoided(HoldVoided::decode(reader)?),
+            13 => Self::HoldExpired(HoldExpired::decode(reader)?),
+            14 => Self::EntryReversed(EntryReversed::decode(reader)?),
             other => return Err(CodecError::UnknownTag { what: "event type", tag: other.into() }),
         })
     }

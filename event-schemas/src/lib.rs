@@ -14,10 +14,13 @@ pub mod command;
 pub mod currency;
 pub mod date;
 pub mod digest;
+pub mod entry;
 pub mod event;
+pub mod holds;
 pub mod ids;
 pub mod money;
 pub mod rejection;
+pub mod reversal;
 pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -4,11 +4,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, Reader, put_currency, put_date, put_id, put_signed, put_varint};
+use crate::codec::{CodecError, Reader, put_currency, put_date, put_id, put_signed, put_time, put_varint};
 use crate::command::minor_text;
 use crate::currency::Currency;
-use crate::date::CivilDate;
-use crate::ids::AccountId;
+use crate::date::{CivilDate, Timestamp};
+use crate::ids::{AccountId, CommandId};
 
 /// A standing condition for which a command was refused, with what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,13 @@ pub enum Rejection {
         /// The latest.
         latest: CivilDate,
     },
+    /// The deadline of a hold is not after the time of recording, or too far ahead.
+    ExpiryOutOfRange {
+        /// The time of recording, which it must lie after.
+        after: Timestamp,
+        /// The latest it may be.
+        latest: Timestamp,
+    },
     /// The code is reserved, too long, has other characters than letters, digits and `:._-`, or does not go with the id.
     AccountCodeInvalid,
     /// An account with this id exists.
@@ -37,10 +44,75 @@ pub enum Rejection {
         /// The id.
         account: AccountId,
     },
+    /// No hold was placed under this id.
+    HoldNotFound {
+        /// The hold.
+        hold: CommandId,
+    },
+    /// The hold has ended: it was captured in full, captured for the last time, or voided.
+    HoldNotOpen {
+        /// The hold.
+        hold: CommandId,
+    },
+    /// The deadline of the hold has passed: nothing is held under it any more.
+    HoldExpired {
+        /// The hold.
+        hold: CommandId,
+        /// Its deadline.
+        expires_at: Timestamp,
+    },
+    /// There is no command of this id.
+    OriginalNotFound {
+        /// The id that was named.
+        entry: CommandId,
+    },
+    /// The command of this id posted no entry: it was refused, or is of another type.
+    OriginalNotAnEntry {
+        /// The id that was named.
+        entry: CommandId,
+    },
+    /// The entry is a reversal itself.
+    OriginalIsReversal {
+        /// The id that was named.
+        entry: CommandId,
+    },
     /// Sender and receiver are the same account.
     SameAccount {
         /// The account.
         account: AccountId,
+    },
+    /// Nothing is left of the entry: it was reversed before.
+    OriginalReversed {
+        /// The entry.
+        entry: CommandId,
+    },
+    /// More of a posting is to be reversed than is left of it. Of a posting that the entry does not have, nothing is left.
+    ReversalAboveOriginal {
+        /// The entry.
+        entry: CommandId,
+        /// The place of the posting in it, from 0.
+        posting: u32,
+        /// What is left of the posting, in minor units.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        left_minor: i128,
+        /// What was asked for.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        required_minor: i128,
+    },
+    /// More is to be captured than is left of the hold.
+    CaptureAboveHold {
+        /// The hold.
+        hold: CommandId,
+        /// What is left of it, in minor units.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        left_minor: i128,
+        /// What was asked for, fee included.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        required_minor: i128,
     },
     /// There is no such account.
     AccountNotFound {
@@ -69,6 +141,16 @@ pub enum Rejection {
         /// The account's currency.
         account_currency: Currency,
     },
+    /// Debits raise this account (asset or expense), so nothing can be held on it.
+    HoldNotPossible {
+        /// The account.
+        account: AccountId,
+    },
+    /// The book has as many open holds as it may.
+    TooManyHolds {
+        /// How many that is.
+        limit: u64,
+    },
     /// Debits and credits of a currency differ.
     EntryUnbalanced {
         /// The currency.
@@ -90,6 +172,15 @@ pub enum Rejection {
         #[serde(with = "minor_text")]
         #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         balance_minor: i128,
+    },
+    /// Money is held on an account to be closed.
+    AccountHasHolds {
+        /// The account.
+        account: AccountId,
+        /// How much is held, in minor units.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        held_minor: i128,
     },
     /// The account has less than is asked for.
     InsufficientFunds {
@@ -119,16 +210,29 @@ impl Rejection {
             Self::AmountNotPositive => 110,
             Self::AmountTooLarge => 120,
             Self::EffectiveDateOutOfRange { .. } => 130,
+            Self::ExpiryOutOfRange { .. } => 132,
             Self::AccountCodeInvalid => 140,
             Self::AccountExists { .. } => 150,
+            Self::HoldNotFound { .. } => 152,
+            Self::HoldNotOpen { .. } => 154,
+            Self::HoldExpired { .. } => 155,
+            Self::OriginalNotFound { .. } => 156,
+            Self::OriginalNotAnEntry { .. } => 157,
+            Self::OriginalIsReversal { .. } => 158,
             Self::SameAccount { .. } => 160,
+            Self::OriginalReversed { .. } => 162,
+            Self::ReversalAboveOriginal { .. } => 164,
+            Self::CaptureAboveHold { .. } => 166,
             Self::AccountNotFound { .. } => 170,
             Self::AccountClosed { .. } => 180,
             Self::AccountFrozen { .. } => 190,
             Self::AccountNotFrozen { .. } => 200,
             Self::CurrencyMismatch { .. } => 210,
+            Self::HoldNotPossible { .. } => 212,
+            Self::TooManyHolds { .. } => 214,
             Self::EntryUnbalanced { .. } => 220,
             Self::AccountNotEmpty { .. } => 230,
+            Self::AccountHasHolds { .. } => 235,
             Self::InsufficientFunds { .. } => 240,
             Self::BalanceOverflow { .. } => 250,
         }
@@ -141,16 +245,29 @@ impl Rejection {
             Self::AmountNotPositive => "amount_not_positive",
             Self::AmountTooLarge => "amount_too_large",
             Self::EffectiveDateOutOfRange { .. } => "effective_date_out_of_range",
+            Self::ExpiryOutOfRange { .. } => "expiry_out_of_range",
             Self::AccountCodeInvalid => "account_code_invalid",
             Self::AccountExists { .. } => "account_exists",
+            Self::HoldNotFound { .. } => "hold_not_found",
+            Self::HoldNotOpen { .. } => "hold_not_open",
+            Self::HoldExpired { .. } => "hold_expired",
+            Self::OriginalNotFound { .. } => "original_not_found",
+            Self::OriginalNotAnEntry { .. } => "original_not_an_entry",
+            Self::OriginalIsReversal { .. } => "original_is_reversal",
             Self::SameAccount { .. } => "same_account",
+            Self::OriginalReversed { .. } => "original_reversed",
+            Self::ReversalAboveOriginal { .. } => "reversal_above_original",
+            Self::CaptureAboveHold { .. } => "capture_above_hold",
             Self::AccountNotFound { .. } => "account_not_found",
             Self::AccountClosed { .. } => "account_closed",
             Self::AccountFrozen { .. } => "account_frozen",
             Self::AccountNotFrozen { .. } => "account_not_frozen",
             Self::CurrencyMismatch { .. } => "currency_mismatch",
+            Self::HoldNotPossible { .. } => "hold_not_possible",
+            Self::TooManyHolds { .. } => "too_many_holds",
             Self::EntryUnbalanced { .. } => "entry_unbalanced",
             Self::AccountNotEmpty { .. } => "account_not_empty",
+            Self::AccountHasHolds { .. } => "account_has_holds",
             Self::InsufficientFunds { .. } => "insufficient_funds",
             Self::BalanceOverflow { .. } => "balance_overflow",
         }
@@ -166,7 +283,34 @@ impl Rejection {
                 put_date(out, *earliest);
                 put_date(out, *latest);
             }
+            Self::ExpiryOutOfRange { after, latest } => {
+                put_time(out, *after);
+                put_time(out, *latest);
+            }
+            Self::HoldNotFound { hold: id }
+            | Self::HoldNotOpen { hold: id }
+            | Self::OriginalNotFound { entry: id }
+            | Self::OriginalNotAnEntry { entry: id }
+            | Self::OriginalIsReversal { entry: id }
+            | Self::OriginalReversed { entry: id } => put_id(out, id.0),
+            Self::HoldExpired { hold, expires_at } => {
+                put_id(out, hold.0);
+                put_time(out, *expires_at);
+            }
+            Self::ReversalAboveOriginal { entry, posting, left_minor, required_minor } => {
+                put_id(out, entry.0);
+                put_varint(out, u128::from(*posting));
+                put_signed(out, *left_minor);
+                put_signed(out, *required_minor);
+            }
+            Self::CaptureAboveHold { hold, left_minor, required_minor } => {
+                put_id(out, hold.0);
+                put_signed(out, *left_minor);
+                put_signed(out, *required_minor);
+            }
+            Self::TooManyHolds { limit } => put_varint(out, u128::from(*limit)),
             Self::AccountExists { account }
+            | Self::HoldNotPossible { account }
             | Self::SameAccount { account }
             | Self::AccountNotFound { account }
             | Self::AccountClosed { account }
@@ -182,9 +326,10 @@ impl Rejection {
                 put_signed(out, *debits_minor);
                 put_signed(out, *credits_minor);
             }
-            Self::AccountNotEmpty { account, balance_minor } => {
+            Self::AccountNotEmpty { account, balance_minor: minor }
+            | Self::AccountHasHolds { account, held_minor: minor } => {
                 put_id(out, account.0);
-                put_signed(out, *balance_minor);
+                put_signed(out, *minor);
             }
             Self::InsufficientFunds { account, available_minor, required_minor } => {
                 put_id(out, account.0);
@@ -198,25 +343,49 @@ impl Rejection {
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let number: u16 = reader.number("rejection")?;
         let account = |reader: &mut Reader<'_>| reader.id("account").map(AccountId);
+        let hold = |reader: &mut Reader<'_>| reader.id("hold").map(CommandId);
+        let entry = |reader: &mut Reader<'_>| reader.id("entry").map(CommandId);
         Ok(match number {
             100 => Self::PostingsOutOfBounds { count: reader.number("count")? },
             110 => Self::AmountNotPositive,
             120 => Self::AmountTooLarge,
             130 => Self::EffectiveDateOutOfRange { earliest: reader.date()?, latest: reader.date()? },
+            132 => Self::ExpiryOutOfRange { after: reader.time()?, latest: reader.time()? },
             140 => Self::AccountCodeInvalid,
             150 => Self::AccountExists { account: account(reader)? },
+            152 => Self::HoldNotFound { hold: hold(reader)? },
+            154 => Self::HoldNotOpen { hold: hold(reader)? },
+            155 => Self::HoldExpired { hold: hold(reader)?, expires_at: reader.time()? },
+            156 => Self::OriginalNotFound { entry: entry(reader)? },
+            157 => Self::OriginalNotAnEntry { entry: entry(reader)? },
+            158 => Self::OriginalIsReversal { entry: entry(reader)? },
             160 => Self::SameAccount { account: account(reader)? },
+            162 => Self::OriginalReversed { entry: entry(reader)? },
+            164 => Self::ReversalAboveOriginal {
+                entry: entry(reader)?,
+                posting: reader.number("place of a posting")?,
+                left_minor: reader.signed("left")?,
+                required_minor: reader.signed("required")?,
+            },
+            166 => Self::CaptureAboveHold {
+                hold: hold(reader)?,
+                left_minor: reader.signed("left")?,
+                required_minor: reader.signed("required")?,
+            },
             170 => Self::AccountNotFound { account: account(reader)? },
             180 => Self::AccountClosed { account: account(reader)? },
             190 => Self::AccountFrozen { account: account(reader)? },
             200 => Self::AccountNotFrozen { account: account(reader)? },
             210 => Self::CurrencyMismatch { account: account(reader)?, account_currency: reader.currency()? },
+            212 => Self::HoldNotPossible { account: account(reader)? },
+            214 => Self::TooManyHolds { limit: reader.number("limit")? },
             220 => Self::EntryUnbalanced {
                 currency: reader.currency()?,
                 debits_minor: reader.signed("debits")?,
                 credits_minor: reader.signed("credits")?,
             },
             230 => Self::AccountNotEmpty { account: account(reader)?, balance_minor: reader.signed("balance")? },
+            235 => Self::AccountHasHolds { account: account(reader)?, held_minor: reader.signed("held")? },
             240 => Self::InsufficientFunds {
                 account: account(reader)?,
                 available_minor: reader.signed("available")?,

@@ -7,14 +7,15 @@ use proptest::prelude::*;
 use crate::block::{Block, BlockBuilder, BlockHash, BlockPlace};
 use crate::bounds::{AMOUNT_MAX_MINOR, POSTINGS_MAX, TEXT_MAX_BYTES};
 use crate::command::{
-    AccountAct, AccountKind, BalancePolicy, CashMove, Command, CommandBody, OpenAccount, PostEntry, PostTransfer,
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, Command, CommandBody, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, ReverseEntry, ReversedPart, VoidHold,
 };
 use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
 use crate::event::{
-    BookOpened, Cause, ClockAccepted, CommandRejected, EntryKind, EntryPosted, Event, EventBody, RecordedEvent,
-    StateDigest,
+    BookOpened, Cause, ClockAccepted, CommandRejected, EntryKind, EntryPosted, EntryReversed, Event, EventBody,
+    HoldCaptured, HoldExpired, HoldPlaced, HoldVoided, RecordedEvent, StateDigest,
 };
 use crate::ids::{AccountId, BookId, CommandId, Epoch, PrincipalId, Sequence};
 use crate::money::{Money, Posting, Postings, Side};
@@ -171,6 +172,40 @@ fn post_entry() -> impl Strategy<Value = PostEntry> {
     })
 }
 
+/// A command's id: often one of a few, so that ids meet.
+pub fn command_id() -> impl Strategy<Value = CommandId> {
+    prop_oneof![(0..8_u128).prop_map(CommandId), any::<u128>().prop_map(CommandId)]
+}
+
+fn place_hold() -> impl Strategy<Value = PlaceHold> {
+    (account_id(), money(), prop::option::of(timestamp()), text())
+        .prop_map(|(account, amount, expires_at, reference)| PlaceHold { account, amount, expires_at, reference })
+}
+
+fn capture_hold() -> impl Strategy<Value = CaptureHold> {
+    (command_id(), any::<bool>(), cash_move()).prop_map(|(hold, last, cash)| CaptureHold {
+        hold,
+        to: cash.account,
+        amount: cash.amount,
+        fee_minor: cash.fee_minor,
+        last,
+        effective_on: cash.effective_on,
+        reference: cash.reference,
+    })
+}
+
+fn void_hold() -> impl Strategy<Value = VoidHold> {
+    (command_id(), text()).prop_map(|(hold, reason)| VoidHold { hold, reason })
+}
+
+fn reverse_entry() -> impl Strategy<Value = ReverseEntry> {
+    let place = prop_oneof![4 => 0..4_u32, 1 => any::<u32>()];
+    let part = (place, minor()).prop_map(|(posting, amount_minor)| ReversedPart { posting, amount_minor });
+    (command_id(), prop::option::of(vec(part, 0..6)), prop::option::of(civil_date()), text()).prop_map(
+        |(entry, postings, effective_on, reference)| ReverseEntry { entry, postings, effective_on, reference },
+    )
+}
+
 /// What a command asks, sensible or not.
 pub fn command_body() -> impl Strategy<Value = CommandBody> {
     // Boxed, as unions of wide strategies by value need more stack than a test's thread has.
@@ -183,6 +218,10 @@ pub fn command_body() -> impl Strategy<Value = CommandBody> {
         cash_move().prop_map(CommandBody::Withdraw).boxed(),
         transfer().prop_map(CommandBody::PostTransfer).boxed(),
         post_entry().prop_map(CommandBody::PostEntry).boxed(),
+        place_hold().prop_map(CommandBody::PlaceHold).boxed(),
+        capture_hold().prop_map(CommandBody::CaptureHold).boxed(),
+        void_hold().prop_map(CommandBody::VoidHold).boxed(),
+        reverse_entry().prop_map(CommandBody::ReverseEntry).boxed(),
     ]
 }
 
@@ -221,7 +260,25 @@ pub fn rejection() -> impl Strategy<Value = Rejection> {
             Rejection::BalanceOverflow { account },
         ])
     });
-    prop_oneof![1 => plain, 2 => of_account]
+    let of_command = (command_id(), (timestamp(), timestamp()), any::<u32>(), minor(), minor(), account_id())
+        .prop_flat_map(|(id, (after, latest), posting, left_minor, required_minor, account)| {
+            prop::sample::select(vec![
+                Rejection::ExpiryOutOfRange { after, latest },
+                Rejection::HoldNotFound { hold: id },
+                Rejection::HoldNotOpen { hold: id },
+                Rejection::HoldExpired { hold: id, expires_at: after },
+                Rejection::OriginalNotFound { entry: id },
+                Rejection::OriginalNotAnEntry { entry: id },
+                Rejection::OriginalIsReversal { entry: id },
+                Rejection::OriginalReversed { entry: id },
+                Rejection::ReversalAboveOriginal { entry: id, posting, left_minor, required_minor },
+                Rejection::CaptureAboveHold { hold: id, left_minor, required_minor },
+                Rejection::HoldNotPossible { account },
+                Rejection::TooManyHolds { limit: u64::from(posting) },
+                Rejection::AccountHasHolds { account, held_minor: left_minor },
+            ])
+        });
+    prop_oneof![1 => plain, 2 => of_account, 2 => of_command]
 }
 
 /// A cause.
@@ -250,6 +307,36 @@ fn entry_posted() -> impl Strategy<Value = EntryPosted> {
     )
 }
 
+fn hold_captured() -> impl Strategy<Value = HoldCaptured> {
+    (command_id(), any::<bool>(), minor(), minor(), entry_posted()).prop_map(
+        |(hold, last, released_minor, left_minor, entry)| HoldCaptured {
+            hold,
+            last,
+            released_minor,
+            left_minor,
+            effective_on: entry.effective_on,
+            effective_on_named: entry.effective_on_named,
+            reference: entry.reference,
+            postings: entry.postings,
+        },
+    )
+}
+
+fn entry_reversed() -> impl Strategy<Value = EntryReversed> {
+    (command_id(), any::<u64>(), any::<bool>(), any::<u32>(), entry_posted()).prop_map(
+        |(entry, reverses, rest, first, posted)| EntryReversed {
+            entry,
+            reverses: Sequence(reverses),
+            rest,
+            effective_on: posted.effective_on,
+            effective_on_named: posted.effective_on_named,
+            reference: posted.reference,
+            places: (first..=u32::MAX).chain(0..).take(posted.postings.len()).collect(),
+            postings: posted.postings,
+        },
+    )
+}
+
 /// The body of an event, every type of them.
 pub fn event_body() -> impl Strategy<Value = EventBody> {
     prop_oneof![
@@ -270,6 +357,23 @@ pub fn event_body() -> impl Strategy<Value = EventBody> {
                 EventBody::ClockAccepted(ClockAccepted { previous, accepted, actor, reason })
             })
             .boxed(),
+        place_hold()
+            .prop_map(|PlaceHold { account, amount, expires_at, reference }| {
+                EventBody::HoldPlaced(HoldPlaced { account, amount, expires_at, reference })
+            })
+            .boxed(),
+        hold_captured().prop_map(EventBody::HoldCaptured).boxed(),
+        (command_id(), account_id(), money(), text())
+            .prop_map(|(hold, account, released, reason)| {
+                EventBody::HoldVoided(HoldVoided { hold, account, released, reason })
+            })
+            .boxed(),
+        (command_id(), account_id(), money(), timestamp())
+            .prop_map(|(hold, account, released, expires_at)| {
+                EventBody::HoldExpired(HoldExpired { hold, account, released, expires_at })
+            })
+            .boxed(),
+        entry_reversed().prop_map(EventBody::EntryReversed).boxed(),
     ]
 }
 

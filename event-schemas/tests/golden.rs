@@ -10,11 +10,17 @@ use std::path::PathBuf;
 
 use event_schemas::bounds::{AMOUNT_MAX_MINOR, TEXT_MAX_BYTES};
 use event_schemas::codec::Reader;
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
-use event_schemas::event::{BookOpened, ClockAccepted, CommandRejected, EntryPosted, StateDigest};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
+    ReverseEntry, ReversedPart, VoidHold,
+};
+use event_schemas::event::{
+    BookOpened, ClockAccepted, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired, HoldPlaced,
+    HoldVoided, StateDigest,
+};
 use event_schemas::{
     AccountId, Block, BookId, Cause, CivilDate, CommandBody, CommandId, Currency, Digest, EntryKind, Event, EventBody,
-    Money, Posting, PrincipalId, Rejection, Timestamp, testing,
+    Money, Posting, PrincipalId, Rejection, Sequence, Timestamp, testing,
 };
 use serde_json::{Value, json};
 
@@ -222,6 +228,7 @@ fn cases() -> Vec<(String, Event)> {
     ];
     let refusals = refusals.map(|(name, command, rejection)| (name, VERDICT, rejected(command, rejection)));
     cases.extend(refusals);
+    cases.extend(holds_and_reversals());
     cases
         .into_iter()
         .map(|(name, cause, body)| {
@@ -232,10 +239,137 @@ fn cases() -> Vec<(String, Event)> {
         .collect()
 }
 
-/// Two blocks of the journal of book 1: one event each but the first of a kind.
+/// What is held and what is taken back: events, the commands as a refusal quotes them, and the rejections.
+fn holds_and_reversals() -> Vec<(&'static str, Cause, EventBody)> {
+    const HOLD: CommandId = CommandId(0xb01d);
+    let deadline = Timestamp(1_795_262_400_000_000);
+    let place = |expires_at| PlaceHold { account: ANN, amount: eur(12_150), expires_at, reference: "bill 7".into() };
+    let placed = |expires_at| {
+        let PlaceHold { account, amount, expires_at, reference } = place(expires_at);
+        EventBody::HoldPlaced(HoldPlaced { account, amount, expires_at, reference })
+    };
+    let captured = HoldCaptured {
+        hold: HOLD,
+        last: true,
+        released_minor: 150,
+        left_minor: 0,
+        effective_on: date("1993-01-05"),
+        effective_on_named: false,
+        reference: "biller".into(),
+        postings: vec![
+            Posting::debit(ANN, eur(12_000)),
+            Posting::credit(BOB, eur(11_900)),
+            Posting::credit(FEES, eur(100)),
+        ]
+        .into(),
+    };
+    let part = HoldCaptured {
+        last: false,
+        released_minor: 0,
+        left_minor: 12_149,
+        effective_on_named: true,
+        postings: vec![Posting::debit(ANN, eur(1)), Posting::credit(BOB, eur(1))].into(),
+        ..captured.clone()
+    };
+    let reversed = EntryReversed {
+        entry: HOLD,
+        reverses: Sequence(300),
+        rest: true,
+        effective_on: date("1993-01-06"),
+        effective_on_named: false,
+        reference: "wrong biller".into(),
+        postings: vec![
+            Posting::credit(ANN, eur(12_000)),
+            Posting::debit(BOB, eur(11_900)),
+            Posting::debit(FEES, eur(100)),
+        ]
+        .into(),
+        places: vec![0, 1, 2],
+    };
+    let in_part = EntryReversed {
+        rest: false,
+        effective_on_named: true,
+        postings: vec![Posting::debit(BOB, eur(1)), Posting::credit(ANN, eur(1))].into(),
+        places: vec![1, 0],
+        ..reversed.clone()
+    };
+    let capture = || {
+        CommandBody::CaptureHold(CaptureHold {
+            hold: HOLD,
+            to: BOB,
+            amount: eur(11_900),
+            fee_minor: 100,
+            last: true,
+            effective_on: Some(date("1993-01-05")),
+            reference: "biller".into(),
+        })
+    };
+    let void = || CommandBody::VoidHold(VoidHold { hold: HOLD, reason: "canceled".into() });
+    let reverse = |postings| {
+        CommandBody::ReverseEntry(ReverseEntry { entry: HOLD, postings, effective_on: None, reference: "".into() })
+    };
+    let parts =
+        vec![ReversedPart { posting: 1, amount_minor: 5 }, ReversedPart { posting: u32::MAX, amount_minor: -5 }];
+    let mut cases = vec![
+        ("hold_placed", VERDICT, placed(Some(deadline))),
+        ("hold_placed_without_a_deadline", VERDICT, placed(None)),
+        ("hold_captured_for_the_last_time", VERDICT, EventBody::HoldCaptured(captured)),
+        ("hold_captured_in_part", VERDICT, EventBody::HoldCaptured(part)),
+        (
+            "hold_voided",
+            VERDICT,
+            EventBody::HoldVoided(HoldVoided {
+                hold: HOLD,
+                account: ANN,
+                released: eur(12_150),
+                reason: "canceled".into(),
+            }),
+        ),
+        (
+            "hold_expired",
+            Cause::Engine,
+            EventBody::HoldExpired(HoldExpired {
+                hold: HOLD,
+                account: ANN,
+                released: eur(12_150),
+                expires_at: deadline,
+            }),
+        ),
+        ("entry_reversed", VERDICT, EventBody::EntryReversed(reversed)),
+        ("entry_reversed_in_part", VERDICT, EventBody::EntryReversed(in_part)),
+    ];
+    let (left_minor, required_minor) = (12_150, 12_151);
+    let refusals = [
+        (
+            "expiry_out_of_range",
+            CommandBody::PlaceHold(place(Some(Timestamp::MAX))),
+            Rejection::ExpiryOutOfRange { after: deadline, latest: Timestamp(deadline.0 + 1) },
+        ),
+        ("hold_not_found", capture(), Rejection::HoldNotFound { hold: HOLD }),
+        ("hold_not_open", void(), Rejection::HoldNotOpen { hold: HOLD }),
+        ("hold_expired", capture(), Rejection::HoldExpired { hold: HOLD, expires_at: deadline }),
+        ("original_not_found", reverse(None), Rejection::OriginalNotFound { entry: HOLD }),
+        ("original_not_an_entry", reverse(None), Rejection::OriginalNotAnEntry { entry: HOLD }),
+        ("original_is_reversal", reverse(None), Rejection::OriginalIsReversal { entry: HOLD }),
+        ("original_reversed", reverse(None), Rejection::OriginalReversed { entry: HOLD }),
+        (
+            "reversal_above_original",
+            reverse(Some(parts)),
+            Rejection::ReversalAboveOriginal { entry: HOLD, posting: 1, left_minor, required_minor },
+        ),
+        ("capture_above_hold", capture(), Rejection::CaptureAboveHold { hold: HOLD, left_minor, required_minor }),
+        ("hold_not_possible", CommandBody::PlaceHold(place(None)), Rejection::HoldNotPossible { account: ANN }),
+        ("too_many_holds", CommandBody::PlaceHold(place(None)), Rejection::TooManyHolds { limit: 1_000_000 }),
+        ("account_has_holds", void(), Rejection::AccountHasHolds { account: ANN, held_minor: 12_150 }),
+    ];
+    cases.extend(refusals.map(|(name, command, rejection)| (name, VERDICT, rejected(command, rejection))));
+    cases
+}
+
+/// Three blocks of the journal of book 1: one event each but the first of a kind.
 fn journal() -> Vec<Block> {
     let events: Vec<_> = cases().into_iter().map(|(_, event)| event).collect();
-    testing::chain(BookId::FIRST, &[events[..7].to_vec(), events[7..].to_vec()])
+    testing::chain(BookId::FIRST, &[events[..7].to_vec(), events[7..30].to_vec(), events[30..].to_vec()])
 }
 
 fn file(name: &str) -> PathBuf {
