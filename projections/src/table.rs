@@ -4,7 +4,7 @@
 //! key    the key columns, one after the other, so that bytes sort as values do:
 //!          Id 16 bytes | Number 8 | Date 4, sign bit flipped | Time 8, sign bit flipped | Flag 1    (big-endian)
 //!          Text: its bytes, a zero byte inside as 00 FF, closed by 00 00
-//! value  version (1 byte, now 1), then the other columns in order, in the canonical forms of event-schemas:
+//! value  version (1 byte, now 2), then the other columns in order, in the canonical forms of event-schemas:
 //!          Id 16 bytes | Number LEB128 | Minor zigzag LEB128 | Text length and UTF-8 | Date zigzag | Time 8 bytes | Flag 1
 //! ```
 //!
@@ -21,7 +21,7 @@ use event_schemas::{CivilDate, Currency, Sequence, Timestamp, codec};
 use crate::ports::{ColumnType, ReadRows, RowsFault, Table};
 
 /// The version of every row of this build.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A row of a table.
 pub trait Row: Sized {

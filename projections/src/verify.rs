@@ -3,7 +3,7 @@
 //!
 //! The replay is kept in memory, all but the postings of statements, which are most of the rows by far: they are written once
 //! and only the newest of an account is read again, so a hash for each account stands for them. Only if that differs, a second
-//! replay keeps the postings of the first account in doubt. So memory grows with accounts and days, not with postings.
+//! replay keeps the postings of the first account in doubt. So memory grows with accounts, days and holds, not with postings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{entry, journal, noise, open, project};
+use common::{capture, entry, expired, hold, journal, noise, open, postings, project, voided};
 use event_schemas::block::HEADER_BYTES;
 use event_schemas::command::{AccountKind, BalancePolicy};
 use event_schemas::digest::Digest;
@@ -115,6 +115,26 @@ fn an_event_that_contradicts_stops_and_names_the_projection() {
     assert_eq!((fault.projection, fault.sequence), (Some(balances::NAME), Sequence(5)));
     assert!(matches!(fault.error, RunnerError::Contradiction(_)), "{fault}");
     assert_eq!(checkpoints(&rows), [0, 0, 0], "half an event is never committed");
+
+    // Holds: placed twice, captured above what is left, ended twice, captured when ended, and a remainder that is another.
+    let taken = |amount| postings("EUR", &[(1, amount), (2, -amount)]);
+    let placed = || hold(50, 1, "EUR", 10, None);
+    for contradicting in [
+        vec![placed(), placed()],
+        vec![hold(50, 77, "EUR", 10, None)],
+        vec![placed(), capture(51, 50, 0, taken(11), 0, 0)],
+        vec![placed(), capture(51, 50, 0, taken(9), 2, 0)],
+        vec![placed(), capture(51, 50, 0, taken(9), 0, 2)],
+        vec![placed(), voided(51, 50, 1, "EUR", 9)],
+        vec![capture(51, 50, 0, taken(1), 0, 0)],
+        vec![placed(), voided(51, 50, 1, "EUR", 10), expired(50, 1, "EUR", 10)],
+        vec![placed(), expired(50, 1, "EUR", 10), capture(51, 50, 0, taken(10), 0, 0)],
+    ] {
+        let last = 3 + contradicting.len() as u64;
+        let fault = run(journal(&[accounts(), (1, contradicting)]), last).1.unwrap_err();
+        assert_eq!((fault.projection, fault.sequence), (Some(balances::NAME), Sequence(last)));
+        assert!(matches!(fault.error, RunnerError::Contradiction(_)), "{fault}");
+    }
 
     let lopsided = journal(&[accounts(), (1, vec![entry(9, 0, "EUR", &[(1, 10), (2, -9)])])]);
     let fault = run(lopsided, 4).1.unwrap_err();

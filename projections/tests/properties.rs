@@ -6,9 +6,13 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{DAY_0, day, entry, journal, moved, naive, noise, open, project};
+use common::{
+    DAY_0, capture, day, entry, expired, hold, journal, moved, naive, naive_holds, noise, open, postings, project,
+    reversal, voided,
+};
 use event_schemas::command::{AccountKind, BalancePolicy};
-use event_schemas::{AccountId, Block, Event, Sequence, Timestamp};
+use event_schemas::entry::EntryOrigin;
+use event_schemas::{AccountId, Block, Event, Postings, Sequence, Side, Timestamp};
 use projections::memory::{MemoryFeed, MemoryRows};
 use projections::ports::{ReadRows, RowChanges, Rows, RowsFault, Table};
 use projections::statements::{Order, statement_page};
@@ -16,6 +20,7 @@ use projections::table::columns;
 use projections::{Runner, RunnerError, Totals, balances, by_name, digest, rebuild, statements, trial_balance};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 /// Accounts 1 to 4 are in EUR, 5 to 7 in JPY, of all kinds.
 const KINDS: [AccountKind; 7] = [
@@ -48,9 +53,111 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![9 => entries, 1 => Just(noise())]
 }
 
+/// Something that happens, as far as it can: holds are placed on accounts that debits lower, and what ends or is reversed is
+/// one of those that are there.
+#[derive(Debug, Clone)]
+enum Step {
+    Event(Event),
+    Hold { on: usize, amount: i128 },
+    Capture { which: Index, parts: i128, to: u128, release: bool },
+    End { which: Index, expires: bool },
+    Reverse { which: Index },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let capture = (any::<Index>(), 1..5_i128, 0..2_u128, any::<bool>());
+    prop_oneof![
+        8 => any_event().prop_map(Step::Event),
+        4 => (0..4_usize, 1..10_000_i128).prop_map(|(on, amount)| Step::Hold { on, amount }),
+        3 => capture.prop_map(|(which, parts, to, release)| Step::Capture { which, parts, to, release }),
+        2 => (any::<Index>(), any::<bool>()).prop_map(|(which, expires)| Step::End { which, expires }),
+        1 => any::<Index>().prop_map(|which| Step::Reverse { which }),
+    ]
+}
+
+/// What steps need to know of those before.
+#[derive(Default)]
+struct Before {
+    holds: Vec<(u128, u128, i128)>,
+    entries: Vec<(u128, u64, Postings)>,
+    sequence: u64,
+    commands: u128,
+}
+
+impl Before {
+    fn code(account: u128) -> &'static str {
+        if account <= 4 { "EUR" } else { "JPY" }
+    }
+
+    fn event(&mut self, step: Step) -> Event {
+        self.commands += 1;
+        let command = u128::MAX - self.commands;
+        match step {
+            Step::Event(event) => event,
+            Step::Hold { on, amount } => {
+                let account = [2, 3, 5, 7][on];
+                self.holds.push((command, account, amount));
+                hold(
+                    command,
+                    account,
+                    Self::code(account),
+                    amount,
+                    (amount % 2 == 0).then_some(Timestamp(amount as i64)),
+                )
+            }
+            Step::Capture { which, parts, to, release } if !self.holds.is_empty() => {
+                let at = which.index(self.holds.len());
+                let (id, account, left) = self.holds[at];
+                let taken = (left / parts).max(1);
+                let released = if release { left - taken } else { 0 };
+                self.holds[at].2 = left - taken - released;
+                let left = self.holds[at].2;
+                if left == 0 {
+                    self.holds.remove(at);
+                }
+                let to = if account <= 4 { [1, 4] } else { [6, 6] }[to as usize];
+                let moves = postings(Self::code(account), &[(account, taken), (to, -taken)]);
+                capture(command, id, 0, moves, released, left)
+            }
+            Step::End { which, expires } if !self.holds.is_empty() => {
+                let (id, account, left) = self.holds.remove(which.index(self.holds.len()));
+                let code = Self::code(account);
+                if expires { expired(id, account, code, left) } else { voided(command, id, account, code, left) }
+            }
+            Step::Reverse { which } if !self.entries.is_empty() => {
+                let (entry, sequence, mut postings) = self.entries.remove(which.index(self.entries.len()));
+                for posting in &mut postings {
+                    posting.side = if posting.side == Side::Debit { Side::Credit } else { Side::Debit };
+                }
+                reversal(command, entry, sequence, 3, postings)
+            }
+            Step::Capture { .. } | Step::End { .. } | Step::Reverse { .. } => noise(),
+        }
+    }
+
+    fn block(&mut self, steps: Vec<Step>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for step in steps {
+            let event = self.event(step);
+            self.sequence += 1;
+            if let (Some(command), Some(entry)) = (event.cause.verdict_of(), event.body.entry()) {
+                if !matches!(entry.origin, EntryOrigin::Reversal(_)) {
+                    self.entries.push((command.0, self.sequence, entry.postings.clone()));
+                }
+            }
+            events.push(event);
+        }
+        events
+    }
+}
+
 fn any_journal() -> impl Strategy<Value = Vec<Block>> {
-    vec((0..3_i64, vec(any_event(), 1..5)), 1..12).prop_map(|mut blocks| {
-        blocks.insert(0, (0, opening()));
+    vec((0..3_i64, vec(any_step(), 1..6)), 1..12).prop_map(|blocks| {
+        let opening = opening();
+        let mut before = Before { sequence: opening.len() as u64, ..Before::default() };
+        let first = std::iter::once((0, opening));
+        let rest = blocks.into_iter().map(|(later, steps)| (later, before.block(steps)));
+        let blocks: Vec<_> = first.chain(rest).collect();
         journal(&blocks)
     })
 }
@@ -143,6 +250,35 @@ proptest! {
                 let expected = naive(&moved, account, |m| m.effective_on.days() <= DAY_0 + offset);
                 prop_assert_eq!((then.debits_minor, then.credits_minor), expected);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_held_equals_what_its_events_say(blocks in any_journal(), limit in 1..5_usize) {
+        let rows = project(&blocks);
+        let holds = naive_holds(&blocks);
+        for account in (1..=7).map(AccountId) {
+            let own: Vec<_> = holds.iter().filter(|((of, _), left)| *of == account && **left > 0).collect();
+            let now = balances::balance_now(&rows, account).unwrap().unwrap();
+            let held: i128 = own.iter().map(|(_, left)| **left).sum();
+            prop_assert_eq!((now.pending_debits_minor, now.pending_credits_minor), (held, 0));
+            let (mut after, mut listed) = (None, Vec::new());
+            loop {
+                let page = balances::holds_page(&rows, account, after, limit).unwrap().unwrap();
+                prop_assert!(page.holds.len() <= limit);
+                listed.extend(page.holds.iter().map(|hold| ((hold.account, hold.hold), hold.left.amount_minor)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(listed, own.into_iter().map(|(id, left)| (*id, *left)).collect::<Vec<_>>());
+        }
+        for (&(account, id), &left) in &holds {
+            let hold = balances::hold(&rows, id).unwrap().unwrap();
+            prop_assert_eq!((hold.account, hold.left.amount_minor), (account, left));
+            prop_assert_eq!(hold.status == balances::HoldStatus::Open, left > 0);
+            prop_assert!(hold.captured.amount_minor + left <= hold.amount.amount_minor);
         }
     }
 

@@ -5,9 +5,9 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use common::{act, day, entry, journal, noise, open, project};
+use common::{act, capture, day, entry, expired, hold, journal, noise, open, postings, project, reversal, voided};
 use event_schemas::command::{AccountKind, BalancePolicy};
-use event_schemas::{AccountId, Block, EventBody, Sequence, Timestamp};
+use event_schemas::{AccountId, Block, CommandId, EventBody, Sequence, Timestamp};
 use projections::memory::MemoryRows;
 use projections::ports::{ReadRows, Table};
 use projections::statements::{Order, StatementCursor};
@@ -257,4 +257,92 @@ fn a_row_that_is_damaged_is_refused() {
         let fault = balances::account(&rows, AccountId(1)).unwrap_err();
         assert!(matches!(fault, RowsFault::Damaged { table: "balances_accounts", .. }), "{fault}");
     }
+}
+
+/// Of 100.00 on account 1, three holds: captured twice and released, voided, expired; a fourth stays; a capture is reversed.
+fn held() -> Vec<Block> {
+    let open_one = |id| open(id, AccountKind::Liability, "EUR", "", LIMITED);
+    journal(&[
+        (0, vec![open_one(1), open_one(2), entry(20, 0, "EUR", &[(2, 10_000), (1, -10_000)])]),
+        (
+            1,
+            vec![
+                hold(31, 1, "EUR", 3_000, Some(Timestamp(common::START + 9))),
+                hold(32, 1, "EUR", 2_000, None),
+                hold(33, 1, "EUR", 1_000, Some(Timestamp(common::START + 2))),
+                hold(34, 1, "EUR", 500, None),
+                capture(41, 31, 0, postings("EUR", &[(1, 1_000), (2, -1_000)]), 0, 2_000),
+            ],
+        ),
+        (
+            1,
+            vec![
+                expired(33, 1, "EUR", 1_000),
+                capture(42, 31, 1, postings("EUR", &[(1, 1_500), (2, -1_500)]), 500, 0),
+                voided(43, 32, 1, "EUR", 2_000),
+                reversal(44, 41, 8, 2, postings("EUR", &[(1, -1_000), (2, 1_000)])),
+            ],
+        ),
+    ])
+}
+
+#[test]
+fn holds_are_kept_with_what_became_of_them() {
+    let rows = project(&held());
+    let wanted =
+        ["hold", "account", "amount_minor", "left_minor", "captured_minor", "expires", "status", "changed_sequence"];
+    assert_eq!(
+        show(&rows, &balances::holds::HOLDS, &wanted),
+        "00000000001f | 1 | 3000 | 0 | 2500 | true | captured | 10\n\
+         000000000020 | 1 | 2000 | 0 | 0 | false | voided | 11\n\
+         000000000021 | 1 | 1000 | 0 | 0 | true | expired | 9\n\
+         000000000022 | 1 | 500 | 500 | 0 | false | open | 7\n"
+    );
+    assert_eq!(show(&rows, &balances::holds::OPEN_HOLDS, &["account", "hold"]), "1 | 000000000022\n");
+    let balance = balances::balance_now(&rows, AccountId(1)).unwrap().unwrap();
+    assert_eq!((balance.balance.to_string(), balance.pending_debits_minor), ("85.00 EUR".to_owned(), 500));
+    assert_eq!(balance.available.unwrap().to_string(), "85.00 EUR", "with an overdraft of 5.00 and 5.00 held");
+    let page = balances::holds_page(&rows, AccountId(1), None, 9).unwrap().unwrap();
+    let [open] = &page.holds[..] else { panic!("{page:?}") };
+    assert_eq!((open.hold, open.left.to_string().as_str(), &*open.reference), (CommandId(34), "5.00 EUR", "room 7"));
+    assert_eq!(
+        (open.expires_at, open.placed_sequence, open.placed_at),
+        (None, Sequence(7), Timestamp(common::START + 1))
+    );
+    assert_eq!(balances::holds_page(&rows, AccountId(2), None, 9).unwrap().unwrap().holds, []);
+    assert_eq!(balances::holds_page(&rows, AccountId(9), None, 9).unwrap(), None);
+    assert_eq!(balances::hold(&rows, CommandId(9)).unwrap(), None);
+    assert_eq!(balances::hold(&rows, CommandId(31)).unwrap().unwrap().expires_at, Some(Timestamp(common::START + 9)));
+}
+
+#[test]
+fn captures_and_reversals_are_lines_that_say_what_they_are_about() {
+    let rows = project(&held());
+    let page = statements::statement_page(&rows, AccountId(1), None, 9, Order::OldestFirst).unwrap().unwrap();
+    let lines: Vec<_> = page
+        .lines
+        .iter()
+        .map(|line| {
+            let about = line.origin.about().map_or(0, |about| about.0);
+            format!(
+                "{} {} {} {} {about}",
+                line.cursor(),
+                line.amount.amount(),
+                line.balance.amount(),
+                line.origin.name()
+            )
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "3.1 100.00 100.00 general 0",
+            "8.0 10.00 90.00 capture 31",
+            "10.0 15.00 75.00 capture 31",
+            "12.0 10.00 85.00 reversal 41"
+        ]
+    );
+    let trial = trial_balance::trial_balance(&rows).unwrap();
+    assert!(trial.is_balanced());
+    assert_eq!((trial.entries, trial.currencies[0].totals.debits_minor), (4, 13_500), "a hold posts nothing");
 }

@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use event_schemas::command::{AccountKind, BalancePolicy};
-use event_schemas::{AccountId, CivilDate, Currency, Money, Sequence, Timestamp};
+use event_schemas::{AccountId, CivilDate, CommandId, Currency, Money, Sequence, Timestamp};
 
+use super::holds::{HoldRow, HoldStatus, OpenHoldRow};
 use super::rows::{AccountRow, AccountStatus, DayRow, OwnerRow};
 use crate::Totals;
 use crate::ports::{ReadRows, RowsFault};
@@ -205,4 +206,104 @@ pub fn balance_on_date(
     })?;
     let posted = posted.ok_or_else(|| damaged(DayRow::TABLE, &format_args!("the days of {account} overflow")))?;
     Ok(Some(BalanceView::of(account, &row, posted, Totals::default(), sequence)))
+}
+
+/// A hold as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldView {
+    /// Its id: that of the command that placed it.
+    pub hold: CommandId,
+    /// The account whose money is held.
+    pub account: AccountId,
+    /// How much was held to begin with.
+    pub amount: Money,
+    /// How much is held now; zero once it has ended.
+    pub left: Money,
+    /// How much was captured, fees included.
+    pub captured: Money,
+    /// Its deadline, if it has one.
+    pub expires_at: Option<Timestamp>,
+    /// The free text of the command that placed it.
+    pub reference: Box<str>,
+    /// What became of it.
+    pub status: HoldStatus,
+    /// The event that placed it.
+    pub placed_sequence: Sequence,
+    /// When that was recorded.
+    pub placed_at: Timestamp,
+    /// The last event that changed it.
+    pub changed_sequence: Sequence,
+    /// The sequence that this reflects.
+    pub sequence: Sequence,
+}
+
+impl HoldView {
+    fn of(hold: CommandId, row: HoldRow, sequence: Sequence) -> Self {
+        Self {
+            hold,
+            account: row.account,
+            amount: Money::new(row.amount_minor, row.currency),
+            left: Money::new(row.left_minor, row.currency),
+            captured: Money::new(row.captured_minor, row.currency),
+            expires_at: row.expires_at,
+            reference: row.reference,
+            status: row.status,
+            placed_sequence: row.placed_sequence,
+            placed_at: row.placed_at,
+            changed_sequence: row.changed_sequence,
+            sequence,
+        }
+    }
+}
+
+/// Some open holds of an account, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldsPage {
+    /// The account.
+    pub account: AccountId,
+    /// The holds.
+    pub holds: Vec<HoldView>,
+    /// What to hand in as `after` for the next page; `None` on the last.
+    pub next: Option<CommandId>,
+    /// The sequence that this reflects.
+    pub sequence: Sequence,
+}
+
+/// The hold of this id, open or ended, if there is one.
+pub fn hold(rows: &dyn ReadRows, hold: CommandId) -> Result<Option<HoldView>, RowsFault> {
+    let sequence = rows.checkpoint(super::NAME)?;
+    Ok(get::<HoldRow>(rows, &hold)?.map(|row| HoldView::of(hold, row, sequence)))
+}
+
+/// At most `limit` open holds of an account with ids above `after`; `None` if there is no such account.
+pub fn holds_page(
+    rows: &dyn ReadRows,
+    account: AccountId,
+    after: Option<CommandId>,
+    limit: usize,
+) -> Result<Option<HoldsPage>, RowsFault> {
+    let sequence = rows.checkpoint(super::NAME)?;
+    if get::<AccountRow>(rows, &account)?.is_none() {
+        return Ok(None);
+    }
+    let prefix = account.0.to_be_bytes();
+    let to = behind_prefix(&prefix);
+    let from = after.map_or(prefix.to_vec(), |after| behind_key(&OpenHoldRow::key_bytes(&(account, after))));
+    // One more than the page, to know whether there is a next one.
+    let limit = limit.max(1);
+    let mut ids = Vec::new();
+    scan::<OpenHoldRow>(rows, &from, to.as_deref(), false, &mut |(_, hold), _| {
+        ids.push(hold);
+        if ids.len() <= limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    let mut holds = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row = get::<HoldRow>(rows, &id)?
+            .ok_or_else(|| damaged(HoldRow::TABLE, &format_args!("no hold {id}, which is open")))?;
+        holds.push(HoldView::of(id, row, sequence));
+    }
+    let next = if more { holds.last().map(|last| last.hold) } else { None };
+    Ok(Some(HoldsPage { account, holds, next, sequence }))
 }

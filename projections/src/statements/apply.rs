@@ -1,10 +1,9 @@
 //! What an event adds to the statements.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, hash_map};
 use std::ops::ControlFlow;
 
-use event_schemas::event::EntryPosted;
+use event_schemas::entry::Entry;
 use event_schemas::{AccountId, Cause, CommandId, Event, EventBody, PrincipalId, Sequence, Timestamp};
 use foldhash::quality::RandomState;
 
@@ -52,19 +51,13 @@ impl Statements {
         }
     }
 
-    fn posted(
-        &mut self,
-        rows: &dyn ReadRows,
-        place: Place,
-        cause: Cause,
-        entry: &EntryPosted,
-    ) -> Result<(), ApplyFault> {
+    fn posted(&mut self, rows: &dyn ReadRows, place: Place, cause: Cause, entry: Entry<'_>) -> Result<(), ApplyFault> {
         let (command, actor) = cause.command().unwrap_or((CommandId(0), PrincipalId::ENGINE));
         for (posting, index) in entry.postings.iter().zip(0_u16..) {
             let account = posting.account;
             let head = match self.heads.entry(account) {
-                Entry::Occupied(found) => found.into_mut(),
-                Entry::Vacant(free) => free.insert(totals_at(rows, account, Sequence(u64::MAX))?),
+                hash_map::Entry::Occupied(found) => found.into_mut(),
+                hash_map::Entry::Vacant(free) => free.insert(totals_at(rows, account, Sequence(u64::MAX))?),
             };
             *head = head
                 .plus(posting.side, posting.money.amount_minor)
@@ -77,8 +70,8 @@ impl Statements {
                 after: *head,
                 effective_on: entry.effective_on,
                 recorded_at: place.recorded_at,
-                entry_kind: entry.kind,
-                reference: entry.reference.clone(),
+                origin: entry.origin,
+                reference: entry.reference.into(),
                 command,
                 actor,
             };
@@ -115,8 +108,10 @@ impl Projection for Statements {
         changes: &mut RowChanges,
     ) -> Result<(), ApplyFault> {
         self.recorded(rows, place, changes)?;
+        if let Some(entry) = event.body.entry() {
+            return self.posted(rows, place, event.cause, entry);
+        }
         match &event.body {
-            EventBody::EntryPosted(entry) => self.posted(rows, place, event.cause, entry),
             EventBody::AccountOpened(open) => {
                 // A new account has no postings: knowing that saves looking for them.
                 self.heads.insert(open.account, Totals::default());
@@ -128,7 +123,13 @@ impl Projection for Statements {
             | EventBody::BookOpened(_)
             | EventBody::CommandRejected(_)
             | EventBody::StateDigest(_)
-            | EventBody::ClockAccepted(_) => Ok(()),
+            | EventBody::ClockAccepted(_)
+            | EventBody::EntryPosted(_)
+            | EventBody::EntryReversed(_)
+            | EventBody::HoldPlaced(_)
+            | EventBody::HoldCaptured(_)
+            | EventBody::HoldVoided(_)
+            | EventBody::HoldExpired(_) => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::str::FromStr;
 
-use event_schemas::event::EntryKind;
+use event_schemas::entry::EntryOrigin;
 use event_schemas::{AccountId, CivilDate, CommandId, Money, PrincipalId, Sequence, Side, Timestamp};
 
 use super::rows::{PostingKey, PostingRow, TimeRow, first_key};
@@ -75,8 +75,8 @@ pub struct StatementLine {
     pub effective_on: CivilDate,
     /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// The command the entry came from.
-    pub entry_kind: EntryKind,
+    /// What the entry came from: the type of command, and the hold or the entry that it is about.
+    pub origin: EntryOrigin,
     /// The command's free text.
     pub reference: Box<str>,
     /// The command.
@@ -137,7 +137,7 @@ pub fn statement_page(
             after: row.after,
             effective_on: row.effective_on,
             recorded_at: row.recorded_at,
-            entry_kind: row.entry_kind,
+            origin: row.origin,
             reference: row.reference,
             command: row.command,
             actor: row.actor,

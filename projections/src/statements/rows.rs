@@ -1,7 +1,7 @@
 //! The tables of statements.
 
 use event_schemas::codec::{self, CodecError, Reader, put_date, put_id, put_signed, put_text};
-use event_schemas::event::EntryKind;
+use event_schemas::entry::EntryOrigin;
 use event_schemas::{AccountId, CivilDate, CommandId, Currency, PrincipalId, Sequence, Side, Timestamp};
 
 use crate::Totals;
@@ -29,6 +29,8 @@ pub static POSTINGS: Table = Table {
         ("effective_on", ColumnType::Date),
         ("recorded_at", ColumnType::Time),
         ("entry_kind", ColumnType::Text),
+        // The hold captured or the command whose entry is reversed, as a UUID; empty for most, so it is a text and not an id.
+        ("about", ColumnType::Text),
         ("reference", ColumnType::Text),
         ("command", ColumnType::Id),
         ("actor", ColumnType::Id),
@@ -70,8 +72,8 @@ pub struct PostingRow {
     pub effective_on: CivilDate,
     /// When it was recorded.
     pub recorded_at: Timestamp,
-    /// The command the entry came from.
-    pub entry_kind: EntryKind,
+    /// What the entry came from.
+    pub origin: EntryOrigin,
     /// The command's free text.
     pub reference: Box<str>,
     /// The command.
@@ -80,11 +82,13 @@ pub struct PostingRow {
     pub actor: PrincipalId,
 }
 
-fn entry_kind_of(name: &str) -> Result<EntryKind, CodecError> {
-    [EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General]
-        .into_iter()
-        .find(|kind| kind.name() == name)
-        .ok_or(CodecError::NotCanonical("entry kind"))
+fn read_origin(reader: &mut Reader<'_>) -> Result<EntryOrigin, CodecError> {
+    let (name, about) = (reader.text("entry kind")?, reader.text("about")?);
+    let about: Option<CommandId> = match &*about {
+        "" => None,
+        text => Some(text.parse().map_err(|_| CodecError::NotCanonical("about"))?),
+    };
+    EntryOrigin::from_parts(&name, about).ok_or(CodecError::NotCanonical("entry kind"))
 }
 
 impl Row for PostingRow {
@@ -112,7 +116,11 @@ impl Row for PostingRow {
         put_totals(out, self.after);
         put_date(out, self.effective_on);
         put_time(out, self.recorded_at);
-        put_text(out, self.entry_kind.name());
+        put_text(out, self.origin.name());
+        match self.origin.about() {
+            Some(about) => put_text(out, &about.to_string()),
+            None => put_text(out, ""),
+        }
         put_text(out, &self.reference);
         put_id(out, self.command.0);
         put_id(out, self.actor.0);
@@ -126,7 +134,7 @@ impl Row for PostingRow {
             after: totals(reader)?,
             effective_on: reader.date()?,
             recorded_at: time(reader)?,
-            entry_kind: entry_kind_of(&reader.text("entry kind")?)?,
+            origin: read_origin(reader)?,
             reference: reader.text("reference")?,
             command: CommandId(reader.id("command")?),
             actor: PrincipalId(reader.id("actor")?),

@@ -1,6 +1,6 @@
 //! What an event adds to the trial balance.
 
-use event_schemas::event::EntryPosted;
+use event_schemas::entry::Entry;
 use event_schemas::{Currency, Event, EventBody, Side};
 use smallvec::SmallVec;
 
@@ -19,9 +19,9 @@ pub struct TrialBalances {
 }
 
 impl TrialBalances {
-    fn posted(&mut self, rows: &dyn ReadRows, entry: &EntryPosted) -> Result<(), ApplyFault> {
+    fn posted(&mut self, rows: &dyn ReadRows, entry: Entry<'_>) -> Result<(), ApplyFault> {
         let mut sums: SmallVec<[(Currency, Totals); 2]> = SmallVec::new();
-        for posting in &entry.postings {
+        for posting in entry.postings {
             let money = posting.money;
             let overflow = || ApplyFault::Contradiction(format!("an entry overflows in {}", money.currency));
             let kind = self
@@ -68,8 +68,11 @@ impl Projection for TrialBalances {
     }
 
     fn apply(&mut self, rows: &dyn ReadRows, _: Place, event: &Event, _: &mut RowChanges) -> Result<(), ApplyFault> {
+        if let Some(entry) = event.body.entry() {
+            return self.posted(rows, entry);
+        }
+        // A hold posts nothing, so it is not in the trial balance.
         match &event.body {
-            EventBody::EntryPosted(entry) => self.posted(rows, entry),
             EventBody::AccountOpened(open) => Ok(self.opened(rows, open)?),
             EventBody::AccountFrozen(_)
             | EventBody::AccountUnfrozen(_)
@@ -77,7 +80,13 @@ impl Projection for TrialBalances {
             | EventBody::BookOpened(_)
             | EventBody::CommandRejected(_)
             | EventBody::StateDigest(_)
-            | EventBody::ClockAccepted(_) => Ok(()),
+            | EventBody::ClockAccepted(_)
+            | EventBody::EntryPosted(_)
+            | EventBody::EntryReversed(_)
+            | EventBody::HoldPlaced(_)
+            | EventBody::HoldCaptured(_)
+            | EventBody::HoldVoided(_)
+            | EventBody::HoldExpired(_) => Ok(()),
         }
     }
 

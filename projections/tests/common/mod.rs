@@ -1,12 +1,16 @@
 //! A small language for journals, and a naive model of what read models should say about them.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+
 use event_schemas::block::BlockPlace;
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
 use event_schemas::digest::Digest;
-use event_schemas::event::{EntryKind, EntryPosted, StateDigest};
+use event_schemas::event::{
+    EntryKind, EntryPosted, EntryReversed, HoldCaptured, HoldExpired, HoldPlaced, HoldVoided, StateDigest,
+};
 use event_schemas::{
-    AccountId, Block, BookId, Cause, CivilDate, CommandId, Currency, Epoch, Event, EventBody, Money, Posting,
+    AccountId, Block, BookId, Cause, CivilDate, CommandId, Currency, Epoch, Event, EventBody, Money, Posting, Postings,
     PrincipalId, Sequence, Side, Timestamp, testing,
 };
 use projections::Runner;
@@ -45,19 +49,81 @@ pub fn act(account: u128, body: fn(AccountAct) -> EventBody) -> Event {
 
 /// An entry from (account, signed amount): above zero debits, below credits.
 pub fn entry(command: u128, on: i32, code: &str, moves: &[(u128, i128)]) -> Event {
-    let posting = |&(account, amount): &(u128, i128)| Posting {
-        account: AccountId(account),
-        side: if amount > 0 { Side::Debit } else { Side::Credit },
-        money: Money::new(amount.abs(), currency(code)),
-    };
     let entry = EntryPosted {
         kind: EntryKind::General,
         effective_on: day(on),
         effective_on_named: true,
         reference: format!("r{command}").into(),
-        postings: moves.iter().map(posting).collect(),
+        postings: postings(code, moves),
     };
     verdict(command, EventBody::EntryPosted(entry))
+}
+
+/// The postings of (account, signed amount): above zero debits, below credits.
+pub fn postings(code: &str, moves: &[(u128, i128)]) -> Postings {
+    let posting = |&(account, amount): &(u128, i128)| Posting {
+        account: AccountId(account),
+        side: if amount > 0 { Side::Debit } else { Side::Credit },
+        money: Money::new(amount.abs(), currency(code)),
+    };
+    moves.iter().map(posting).collect()
+}
+
+pub fn hold(command: u128, account: u128, code: &str, amount: i128, expires_at: Option<Timestamp>) -> Event {
+    let (account, amount) = (AccountId(account), Money::new(amount, currency(code)));
+    verdict(command, EventBody::HoldPlaced(HoldPlaced { account, amount, expires_at, reference: "room 7".into() }))
+}
+
+/// A capture of `hold` by these moves, after which this is released and this is left.
+pub fn capture(
+    command: u128,
+    hold: u128,
+    on: i32,
+    postings: Postings,
+    released_minor: i128,
+    left_minor: i128,
+) -> Event {
+    let captured = HoldCaptured {
+        hold: CommandId(hold),
+        last: released_minor > 0,
+        released_minor,
+        left_minor,
+        effective_on: day(on),
+        effective_on_named: true,
+        reference: format!("r{command}").into(),
+        postings,
+    };
+    verdict(command, EventBody::HoldCaptured(captured))
+}
+
+pub fn voided(command: u128, hold: u128, account: u128, code: &str, released: i128) -> Event {
+    let (account, released) = (AccountId(account), Money::new(released, currency(code)));
+    verdict(command, EventBody::HoldVoided(HoldVoided { hold: CommandId(hold), account, released, reason: "".into() }))
+}
+
+pub fn expired(hold: u128, account: u128, code: &str, released: i128) -> Event {
+    let (account, released) = (AccountId(account), Money::new(released, currency(code)));
+    Event::engine(EventBody::HoldExpired(HoldExpired {
+        hold: CommandId(hold),
+        account,
+        released,
+        expires_at: Timestamp(START),
+    }))
+}
+
+/// A reversal by these moves of the entry of this command at this sequence.
+pub fn reversal(command: u128, entry: u128, reverses: u64, on: i32, postings: Postings) -> Event {
+    let reversed = EntryReversed {
+        entry: CommandId(entry),
+        reverses: Sequence(reverses),
+        rest: true,
+        effective_on: day(on),
+        effective_on_named: true,
+        reference: "taken back".into(),
+        places: (0..).take(postings.len()).collect(),
+        postings,
+    };
+    verdict(command, EventBody::EntryReversed(reversed))
 }
 
 pub fn noise() -> Event {
@@ -105,13 +171,39 @@ pub struct Moved {
     pub effective_on: CivilDate,
 }
 
+/// What is left of every hold, by account and hold: what was placed less what its events took, zero for those that ended.
+pub fn naive_holds(blocks: &[Block]) -> BTreeMap<(AccountId, CommandId), i128> {
+    let mut left = BTreeMap::new();
+    let mut of = BTreeMap::new();
+    for item in blocks.iter().flat_map(|block| block.events()) {
+        let event = item.unwrap().1;
+        let (hold, taken) = match event.body {
+            EventBody::HoldPlaced(placed) => {
+                let hold = event.cause.verdict_of().unwrap();
+                of.insert(hold, placed.account);
+                (hold, -placed.amount.amount_minor)
+            }
+            EventBody::HoldCaptured(captured) => {
+                let account = of[&captured.hold];
+                let own = captured.postings.iter().filter(|one| one.account == account && one.side == Side::Debit);
+                (captured.hold, own.map(|one| one.money.amount_minor).sum::<i128>() + captured.released_minor)
+            }
+            EventBody::HoldVoided(voided) => (voided.hold, voided.released.amount_minor),
+            EventBody::HoldExpired(expired) => (expired.hold, expired.released.amount_minor),
+            _ => continue,
+        };
+        *left.entry((of[&hold], hold)).or_insert(0) -= taken;
+    }
+    left
+}
+
 /// Every posting of a journal, in order.
 pub fn moved(blocks: &[Block]) -> Vec<Moved> {
     let mut all = Vec::new();
     for block in blocks {
         for item in block.events() {
             let (sequence, event) = item.unwrap();
-            if let EventBody::EntryPosted(entry) = event.body {
+            if let Some(entry) = event.body.entry() {
                 all.extend(entry.postings.iter().map(|posting| Moved {
                     sequence,
                     recorded_at: block.header().recorded_at,
