@@ -212,13 +212,11 @@ impl Block {
 
     /// The event of this sequence, if it is in the block.
     pub fn event(&self, sequence: Sequence) -> Result<Option<Event>, BlockError> {
-        for item in self.events() {
-            let (at, event) = item?;
-            if at == sequence {
-                return Ok(Some(event));
-            }
+        if sequence > self.header.last_sequence() {
+            return Ok(None);
         }
-        Ok(None)
+        let Some(nth) = sequence.0.checked_sub(self.header.first_sequence.0) else { return Ok(None) };
+        nth_event(self.payload(), nth).map(Some).map_err(|error| BlockError::Event { sequence, error })
     }
 
     /// An event of this block with its place.
@@ -231,6 +229,16 @@ impl Block {
             event,
         }
     }
+}
+
+/// Decodes one event of a payload, and passes over those before it.
+fn nth_event(payload: &[u8], nth: u64) -> Result<Event, CodecError> {
+    let mut reader = Reader::new(payload);
+    for _ in 0..nth {
+        let length = reader.number("event length")?;
+        reader.bytes(length, "event")?;
+    }
+    Event::decode(&mut reader)
 }
 
 /// The events of a block, decoded one by one.
@@ -323,6 +331,14 @@ impl BlockBuilder {
     pub fn push(&mut self, event: &Event) {
         event.encode(&mut self.bytes);
         self.count += 1;
+    }
+
+    /// The event at this place, from 0; `None` if there are not as many.
+    pub fn event(&self, nth: u64) -> Result<Option<Event>, CodecError> {
+        if nth >= u64::from(self.count) {
+            return Ok(None);
+        }
+        nth_event(self.bytes.get(HEADER_BYTES..).unwrap_or_default(), nth).map(Some)
     }
 
     /// Closes the block under a header and starts the next one.

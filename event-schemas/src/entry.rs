@@ -104,7 +104,8 @@ mod tests {
     fn an_origin_is_its_name_and_what_it_is_about() {
         let id = CommandId(7);
         let kinds = [EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General];
-        let all = kinds.map(EntryOrigin::Command).into_iter().chain([EntryOrigin::Capture(id), EntryOrigin::Reversal(id)]);
+        let all =
+            kinds.map(EntryOrigin::Command).into_iter().chain([EntryOrigin::Capture(id), EntryOrigin::Reversal(id)]);
         for origin in all {
             assert_eq!(EntryOrigin::from_parts(origin.name(), origin.about()), Some(origin));
             let other = if origin.about().is_some() { None } else { Some(id) };

@@ -1,7 +1,9 @@
 //! What was asked, read back from a verdict: a retry with the same id is compared with it, field by field.
 
-use event_schemas::command::{CashMove, PostEntry, PostTransfer};
-use event_schemas::event::EntryPosted;
+use event_schemas::command::{
+    CaptureHold, CashMove, PlaceHold, PostEntry, PostTransfer, ReverseEntry, ReversedPart, VoidHold,
+};
+use event_schemas::event::{EntryPosted, EntryReversed, HoldCaptured};
 use event_schemas::{Command, CommandBody, EntryKind, Event, EventBody, Money, Side};
 
 use crate::ports::Verdict;
@@ -16,7 +18,47 @@ pub fn asked(body: &EventBody) -> Option<CommandBody> {
         EventBody::AccountClosed(act) => CommandBody::CloseAccount(act.clone()),
         EventBody::EntryPosted(entry) => asked_entry(entry)?,
         EventBody::CommandRejected(rejected) => rejected.command.clone(),
-        EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_) => return None,
+        EventBody::HoldPlaced(placed) => CommandBody::PlaceHold(PlaceHold {
+            account: placed.account,
+            amount: placed.amount,
+            expires_at: placed.expires_at,
+            reference: placed.reference.clone(),
+        }),
+        EventBody::HoldCaptured(captured) => asked_capture(captured)?,
+        EventBody::HoldVoided(voided) => {
+            CommandBody::VoidHold(VoidHold { hold: voided.hold, reason: voided.reason.clone() })
+        }
+        EventBody::EntryReversed(reversed) => asked_reversal(reversed),
+        EventBody::BookOpened(_)
+        | EventBody::StateDigest(_)
+        | EventBody::ClockAccepted(_)
+        | EventBody::HoldExpired(_) => return None,
+    })
+}
+
+/// See [`HoldCaptured`] for the order of the postings.
+fn asked_capture(captured: &HoldCaptured) -> Option<CommandBody> {
+    let receiver = captured.postings.get(1)?;
+    Some(CommandBody::CaptureHold(CaptureHold {
+        hold: captured.hold,
+        to: receiver.account,
+        amount: receiver.money,
+        fee_minor: captured.postings.get(2).map_or(0, |fee| fee.money.amount_minor),
+        last: captured.last,
+        effective_on: captured.effective_on_named.then_some(captured.effective_on),
+        reference: captured.reference.clone(),
+    }))
+}
+
+fn asked_reversal(reversed: &EntryReversed) -> CommandBody {
+    let parts = reversed.places.iter().zip(&reversed.postings);
+    let parts =
+        parts.map(|(place, posting)| ReversedPart { posting: *place, amount_minor: posting.money.amount_minor });
+    CommandBody::ReverseEntry(ReverseEntry {
+        entry: reversed.entry,
+        postings: (!reversed.rest).then(|| parts.collect()),
+        effective_on: reversed.effective_on_named.then_some(reversed.effective_on),
+        reference: reversed.reference.clone(),
     })
 }
 
@@ -62,7 +104,12 @@ pub fn verdict(body: &EventBody) -> Verdict {
         | EventBody::AccountClosed(_)
         | EventBody::EntryPosted(_)
         | EventBody::StateDigest(_)
-        | EventBody::ClockAccepted(_) => Verdict::Accepted,
+        | EventBody::ClockAccepted(_)
+        | EventBody::HoldPlaced(_)
+        | EventBody::HoldCaptured(_)
+        | EventBody::HoldVoided(_)
+        | EventBody::HoldExpired(_)
+        | EventBody::EntryReversed(_) => Verdict::Accepted,
     }
 }
 
@@ -116,6 +163,32 @@ pub fn differing_field(one: &CommandBody, other: &CommandBody) -> Option<&'stati
                 ("reference", a.reference == b.reference),
             ]),
             (CommandBody::PostEntry(a), CommandBody::PostEntry(b)) => first(&[
+                ("postings", a.postings == b.postings),
+                ("effective_on", a.effective_on == b.effective_on),
+                ("reference", a.reference == b.reference),
+            ]),
+            (CommandBody::PlaceHold(a), CommandBody::PlaceHold(b)) => first(&[
+                ("account", a.account == b.account),
+                ("currency", a.amount.currency == b.amount.currency),
+                ("amount", a.amount == b.amount),
+                ("expires_at", a.expires_at == b.expires_at),
+                ("reference", a.reference == b.reference),
+            ]),
+            (CommandBody::CaptureHold(a), CommandBody::CaptureHold(b)) => first(&[
+                ("hold", a.hold == b.hold),
+                ("to", a.to == b.to),
+                ("currency", a.amount.currency == b.amount.currency),
+                ("amount", a.amount == b.amount),
+                ("fee", a.fee_minor == b.fee_minor),
+                ("last", a.last == b.last),
+                ("effective_on", a.effective_on == b.effective_on),
+                ("reference", a.reference == b.reference),
+            ]),
+            (CommandBody::VoidHold(a), CommandBody::VoidHold(b)) => {
+                first(&[("hold", a.hold == b.hold), ("reason", a.reason == b.reason)])
+            }
+            (CommandBody::ReverseEntry(a), CommandBody::ReverseEntry(b)) => first(&[
+                ("entry", a.entry == b.entry),
                 ("postings", a.postings == b.postings),
                 ("effective_on", a.effective_on == b.effective_on),
                 ("reference", a.reference == b.reference),

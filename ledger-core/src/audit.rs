@@ -2,8 +2,13 @@
 //!
 //! It shares nothing with [`crate::state`] and [`crate::decide`] but the facts themselves: plain ordered maps, every total
 //! added anew, the digest hashed from all rows. Where the two disagree, one of them is wrong. It costs a microsecond or two
-//! an event, 32 bytes for each command (to see a second verdict), and a hash of every account at each `StateDigest`.
-//! Deliberately absent: repair, and anything that needs the block (hashes, times); the chain proves those.
+//! an event, some 40 bytes for each command (to see a second verdict) and 20 for each entry (to see that no more is reversed
+//! than was posted), and a hash of every row at each `StateDigest`. Holds and reversals are judged in `audit/`.
+//! Deliberately absent: repair, and the blocks' hashes; the chain proves those. Deadlines are judged if the caller tells the
+//! time of each block ([`Auditor::at`]).
+
+mod entries;
+mod holds;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +18,14 @@ use event_schemas::bounds::{AMOUNT_MAX_MINOR, EFFECTIVE_EARLIEST_DAYS, POSTINGS_
 use event_schemas::codec::{put_currency, put_id, put_signed};
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
 use event_schemas::digest::ElementHash;
-use event_schemas::event::{CommandRejected, EntryPosted, StateDigest};
+use event_schemas::event::{CommandRejected, StateDigest};
 use event_schemas::{
-    AccountId, BookId, Cause, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Rejection,
-    Sequence, Side,
+    AccountId, BookId, Cause, CivilDate, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting,
+    Rejection, Sequence, Side, Timestamp,
 };
+
+use entries::{Entries, Judged};
+use holds::AuditedHold;
 
 /// What must hold of every book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +50,12 @@ pub enum Law {
     CurrencyMatches,
     /// No entry lowers an account's balance below what its policy allows.
     PolicyRespected,
+    /// A hold is placed, captured, voided and expired from where that makes sense, and what it says of itself adds up.
+    HoldsAddUp,
+    /// A hold expires at its deadline or later, the earliest first, and is not captured or voided from then on (law 5).
+    DeadlinesKept,
+    /// A reversal names an entry, swaps its sides, and no more is reversed of a posting than was posted (law 6).
+    ReversedAtMostOnce,
     /// No total passes 10^36 minor units.
     TotalsInBounds,
     /// Over all accounts of a currency, debits equal credits.
@@ -66,6 +80,9 @@ impl Law {
             Self::AccountsOpen => "accounts_open",
             Self::CurrencyMatches => "currency_matches",
             Self::PolicyRespected => "policy_respected",
+            Self::HoldsAddUp => "holds_add_up",
+            Self::DeadlinesKept => "deadlines_kept",
+            Self::ReversedAtMostOnce => "reversed_at_most_once",
             Self::TotalsInBounds => "totals_in_bounds",
             Self::TrialBalanceZero => "trial_balance_zero",
             Self::RejectionHolds => "rejection_holds",
@@ -118,6 +135,10 @@ pub struct AuditedAccount {
     pub debits_minor: i128,
     /// The sum of its credits, in minor units.
     pub credits_minor: i128,
+    /// What is held of it, in minor units.
+    pub held_minor: i128,
+    /// In which place it was opened, from 0.
+    number: u32,
     policy: BalancePolicy,
     status: Status,
 }
@@ -134,7 +155,9 @@ impl AuditedAccount {
 
     fn available_minor(&self) -> Option<i128> {
         match self.policy {
-            BalancePolicy::Limited { overdraft_minor } => Some(self.balance_minor().saturating_add(overdraft_minor)),
+            BalancePolicy::Limited { overdraft_minor } => {
+                Some(self.balance_minor().saturating_add(overdraft_minor).saturating_sub(self.held_minor))
+            }
             BalancePolicy::Unlimited => None,
         }
     }
@@ -146,7 +169,18 @@ pub struct Auditor {
     book: Option<BookId>,
     last: Sequence,
     accounts: BTreeMap<AccountId, AuditedAccount>,
-    judged: BTreeSet<CommandId>,
+    holds: BTreeMap<CommandId, AuditedHold>,
+    /// The deadlines of open holds.
+    deadlines: BTreeSet<(Timestamp, CommandId)>,
+    /// What every command got, and the postings of every entry.
+    judged: BTreeMap<CommandId, Judged>,
+    /// The command whose verdict is being looked at.
+    judging: Option<CommandId>,
+    entries: Entries,
+    /// What was reversed: of which entry, of the posting in which place.
+    reversed: BTreeMap<(CommandId, u32), i128>,
+    /// When the block was recorded, if the caller tells.
+    time: Option<Timestamp>,
     /// The command whose consequences have been seen and whose verdict must come next.
     awaited: Option<CommandId>,
     findings: Vec<Finding>,
@@ -179,6 +213,11 @@ impl Auditor {
         self.judged.len()
     }
 
+    /// Tells when the events that follow were recorded. Who never does so has deadlines not judged.
+    pub const fn at(&mut self, recorded_at: Timestamp) {
+        self.time = Some(recorded_at);
+    }
+
     /// Debits and credits of all accounts together, by currency, in minor units.
     pub fn trial_balance(&self) -> BTreeMap<Currency, (i128, i128)> {
         let mut totals = BTreeMap::<Currency, (i128, i128)>::new();
@@ -196,6 +235,7 @@ impl Auditor {
         let mut row = Vec::new();
         for (id, account) in &self.accounts {
             row.clear();
+            row.push(1);
             put_id(&mut row, id.0);
             row.push(account.kind.number());
             put_currency(&mut row, account.currency);
@@ -211,12 +251,14 @@ impl Auditor {
                 Status::Frozen => 2,
                 Status::Closed => 3,
             });
-            // Nothing is held in this version, so both pending totals are zero.
-            for total in [account.debits_minor, account.credits_minor, 0, 0] {
+            // What is held are pending debits; credits are never held.
+            for total in [account.debits_minor, account.credits_minor, account.held_minor, 0] {
                 put_signed(&mut row, total);
             }
             set.insert(ElementHash::of(&row));
         }
+        self.add_holds(&mut set);
+        self.add_reversed(&mut set);
         set.digest()
     }
 
@@ -242,7 +284,18 @@ impl Auditor {
             EventBody::AccountClosed(act) => {
                 self.status_changed(sequence, act, &[Status::Open, Status::Frozen], Status::Closed);
             }
-            EventBody::EntryPosted(entry) => self.entry_posted(sequence, entry),
+            EventBody::EntryPosted(entry) => {
+                self.keep_entry(event.cause, &entry.postings);
+                self.entry_posted(sequence, entry.effective_on, &entry.postings);
+            }
+            EventBody::HoldPlaced(placed) => self.hold_placed(sequence, event.cause, placed),
+            EventBody::HoldCaptured(captured) => {
+                self.keep_entry(event.cause, &captured.postings);
+                self.hold_captured(sequence, captured);
+            }
+            EventBody::HoldVoided(voided) => self.hold_voided(sequence, voided),
+            EventBody::HoldExpired(expired) => self.hold_expired(sequence, expired),
+            EventBody::EntryReversed(reversed) => self.entry_reversed(sequence, event.cause, reversed),
             EventBody::CommandRejected(rejected) => self.command_rejected(sequence, rejected),
             EventBody::StateDigest(recorded) => self.state_digest(sequence, recorded),
             EventBody::ClockAccepted(_) => {}
@@ -266,12 +319,18 @@ impl Auditor {
 
     fn check_cause(&mut self, sequence: Sequence, event: &Event) {
         let awaited = self.awaited.take();
+        self.judging = event.cause.verdict_of();
         let command = event.cause.command().map(|(command, _)| command);
         if let Some(awaited) = awaited.filter(|awaited| command != Some(*awaited)) {
             self.find(sequence, Law::OneVerdict, format!("stands where the verdict of command {awaited} should"));
         }
-        let is_engines =
-            matches!(event.body, EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_));
+        let is_engines = matches!(
+            event.body,
+            EventBody::BookOpened(_)
+                | EventBody::StateDigest(_)
+                | EventBody::ClockAccepted(_)
+                | EventBody::HoldExpired(_)
+        );
         let fits = match event.cause {
             Cause::Engine => is_engines,
             Cause::Consequence { .. } => matches!(event.body, EventBody::AccountOpened(_)),
@@ -284,8 +343,10 @@ impl Auditor {
             Cause::Engine => {}
             Cause::Consequence { command, .. } => self.awaited = Some(command),
             Cause::Verdict { command, .. } => {
-                if !self.judged.insert(command) {
+                if self.judged.contains_key(&command) {
                     self.find(sequence, Law::OneVerdict, format!("is another verdict of command {command}"));
+                } else {
+                    self.judged.insert(command, Judged::Other);
                 }
             }
         }
@@ -312,6 +373,8 @@ impl Auditor {
             kind: open.kind,
             debits_minor: 0,
             credits_minor: 0,
+            held_minor: 0,
+            number: u32::try_from(self.accounts.len()).unwrap_or(u32::MAX),
             policy: open.policy,
             status: Status::Open,
         };
@@ -326,30 +389,30 @@ impl Auditor {
         let Some(account) = self.accounts.get_mut(&act.account) else {
             return self.find(sequence, Law::StatusFollows, format!("account {} does not exist", act.account));
         };
-        let (before, balance_minor) = (account.status, account.balance_minor());
+        let (before, balance_minor, held_minor) = (account.status, account.balance_minor(), account.held_minor);
         account.status = to;
         if !from.contains(&before) {
             self.find(sequence, Law::StatusFollows, format!("account {} was {before:?}", act.account));
         }
-        if to == Status::Closed && balance_minor != 0 {
-            self.find(sequence, Law::StatusFollows, format!("account {} is closed at {balance_minor}", act.account));
+        if to == Status::Closed && (balance_minor != 0 || held_minor != 0) {
+            let text = format!("account {} is closed at {balance_minor}, {held_minor} held", act.account);
+            self.find(sequence, Law::StatusFollows, text);
         }
     }
 
-    fn entry_posted(&mut self, sequence: Sequence, entry: &EntryPosted) {
-        if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&entry.postings.len()) {
-            self.find(sequence, Law::EntryInBounds, format!("{} postings", entry.postings.len()));
+    fn entry_posted(&mut self, sequence: Sequence, effective_on: CivilDate, postings: &[Posting]) {
+        if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&postings.len()) {
+            self.find(sequence, Law::EntryInBounds, format!("{} postings", postings.len()));
         }
-        if entry.effective_on.days() < EFFECTIVE_EARLIEST_DAYS {
-            self.find(sequence, Law::EntryInBounds, format!("counts for {}", entry.effective_on));
+        if effective_on.days() < EFFECTIVE_EARLIEST_DAYS {
+            self.find(sequence, Law::EntryInBounds, format!("counts for {effective_on}"));
         }
-        let before: BTreeMap<AccountId, i128> = entry
-            .postings
+        let before: BTreeMap<AccountId, i128> = postings
             .iter()
             .filter_map(|posting| Some((posting.account, self.accounts.get(&posting.account)?.balance_minor())))
             .collect();
         let mut sums = BTreeMap::<Currency, (i128, i128)>::new();
-        for posting in &entry.postings {
+        for posting in postings {
             let (debits, credits) = sums.entry(posting.money.currency).or_default();
             let side = match posting.side {
                 Side::Debit => debits,
@@ -419,6 +482,23 @@ impl Auditor {
                 required_minor > available_minor
                     && known(account).and_then(AuditedAccount::available_minor) == Some(*available_minor)
             }
+            Rejection::HoldNotPossible { account } => {
+                known(account).is_some_and(|known| known.kind.normal_side() == Side::Debit)
+            }
+            Rejection::AccountHasHolds { account, held_minor } => {
+                *held_minor != 0 && known(account).is_some_and(|known| known.held_minor == *held_minor)
+            }
+            Rejection::ExpiryOutOfRange { .. }
+            | Rejection::HoldNotFound { .. }
+            | Rejection::HoldNotOpen { .. }
+            | Rejection::HoldExpired { .. }
+            | Rejection::CaptureAboveHold { .. }
+            | Rejection::TooManyHolds { .. } => self.hold_rejection_holds(&rejected.rejection),
+            Rejection::OriginalNotFound { .. }
+            | Rejection::OriginalNotAnEntry { .. }
+            | Rejection::OriginalIsReversal { .. }
+            | Rejection::OriginalReversed { .. }
+            | Rejection::ReversalAboveOriginal { .. } => self.reversal_rejection_holds(&rejected.rejection),
             Rejection::EntryUnbalanced { debits_minor, credits_minor, .. } => debits_minor != credits_minor,
             Rejection::PostingsOutOfBounds { .. }
             | Rejection::AmountNotPositive

@@ -37,6 +37,24 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
             entry.postings.iter().try_for_each(|posting| amount(posting.money.amount_minor))?;
             text(&entry.reference)
         }
+        CommandBody::PlaceHold(place) => {
+            amount(place.amount.amount_minor)?;
+            text(&place.reference)
+        }
+        CommandBody::CaptureHold(capture) => {
+            amount(capture.amount.amount_minor)?;
+            amount(capture.fee_minor)?;
+            text(&capture.reference)
+        }
+        CommandBody::VoidHold(void) => text(&void.reason),
+        CommandBody::ReverseEntry(reverse) => {
+            let parts = reverse.postings.as_deref().unwrap_or_default();
+            if parts.len() > POSTINGS_MAX {
+                return Err(OutOfBounds("postings"));
+            }
+            parts.iter().try_for_each(|part| amount(part.amount_minor))?;
+            text(&reverse.reference)
+        }
     }
 }
 
@@ -62,6 +80,11 @@ const POSTING_BYTES: usize = 1 + 16 + 4 + 19;
 /// Bytes of the opening of one system account at most.
 const SYSTEM_OPEN_BYTES: usize = 128;
 
+/// Bytes of the place of a posting in a reversal at most.
+const PLACE_BYTES: usize = 5;
+/// Bytes of the expiry of one hold at most, in canonical form.
+pub const EXPIRY_BYTES: usize = 96;
+
 /// The most bytes that the events of a command take in canonical form.
 pub fn event_bytes(command: &Command) -> usize {
     let sum = |parts: &[usize]| parts.iter().fold(FIXED_BYTES, |sum, part| sum.saturating_add(*part));
@@ -79,6 +102,17 @@ pub fn event_bytes(command: &Command) -> usize {
         }
         CommandBody::PostEntry(entry) => {
             sum(&[entry.reference.len(), POSTING_BYTES.saturating_mul(entry.postings.len())])
+        }
+        CommandBody::PlaceHold(place) => sum(&[place.reference.len()]),
+        CommandBody::CaptureHold(capture) => {
+            let opens = if capture.fee_minor > 0 { SYSTEM_OPEN_BYTES } else { 0 };
+            sum(&[capture.reference.len(), POSTING_BYTES.saturating_mul(3), opens])
+        }
+        CommandBody::VoidHold(void) => sum(&[void.reason.len()]),
+        CommandBody::ReverseEntry(reverse) => {
+            // How many postings the original has is known only when it is decided.
+            let count = reverse.postings.as_ref().map_or(POSTINGS_MAX, Vec::len);
+            sum(&[reverse.reference.len(), POSTING_BYTES.saturating_add(PLACE_BYTES).saturating_mul(count)])
         }
     }
 }

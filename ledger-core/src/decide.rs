@@ -2,27 +2,62 @@
 //!
 //! Checks stand in the order of precedence of [`Rejection`]; where several postings of an entry fail, the lowest number
 //! wins, and among equals the first posting. Everything is checked before anything is said: a decision changes nothing, and
-//! [`State::apply`] does what it says.
+//! [`State::apply`] does what it says. Holds and reversals have files of their own beside this one.
+
+mod holds;
+mod reversal;
 
 use event_schemas::bounds::{
     AMOUNT_MAX_MINOR, CODE_MAX_BYTES, EFFECTIVE_AHEAD_MAX_DAYS, EFFECTIVE_EARLIEST_DAYS, POSTINGS_MAX, POSTINGS_MIN,
     TOTAL_MAX_MINOR,
 };
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PostEntry, PostTransfer, VoidHold,
+};
 use event_schemas::event::{CommandRejected, EntryPosted};
 use event_schemas::{
-    AccountId, BookId, CivilDate, Command, CommandBody, Currency, EntryKind, EventBody, Money, Posting, Postings,
-    Rejection, Side, Timestamp,
+    AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, EntryKind, EventBody, Money, Posting,
+    Postings, RecordedEvent, Rejection, Side, Timestamp,
 };
 use smallvec::{SmallVec, smallvec};
 
+pub use self::holds::next_expiry;
 use crate::state::{Account, AccountStatus, State};
 
 /// What a decision needs from outside.
 #[derive(Debug, Clone, Copy)]
-pub struct Context {
+pub struct Context<'a> {
     /// When the block will be recorded.
     pub recorded_at: Timestamp,
+    /// The verdict of the earlier command that this one names, if [`named`] asks for it and there is one.
+    pub named: Option<&'a RecordedEvent>,
+}
+
+impl Context<'_> {
+    /// The context of a command that names no other, or none that there is.
+    pub const fn at(recorded_at: Timestamp) -> Self {
+        Self { recorded_at, named: None }
+    }
+}
+
+/// The earlier command whose verdict the decision of this one needs: that of the entry to be reversed, and that of a hold
+/// which is not open, to tell one that has ended from one that never was.
+pub fn named(state: &State, body: &CommandBody) -> Option<CommandId> {
+    match body {
+        CommandBody::ReverseEntry(reverse) => Some(reverse.entry),
+        CommandBody::CaptureHold(CaptureHold { hold, .. }) | CommandBody::VoidHold(VoidHold { hold, .. }) => {
+            state.hold(*hold).is_none().then_some(*hold)
+        }
+        CommandBody::OpenAccount(_)
+        | CommandBody::FreezeAccount(_)
+        | CommandBody::UnfreezeAccount(_)
+        | CommandBody::CloseAccount(_)
+        | CommandBody::TopUp(_)
+        | CommandBody::Withdraw(_)
+        | CommandBody::PostTransfer(_)
+        | CommandBody::PostEntry(_)
+        | CommandBody::PlaceHold(_) => None,
+    }
 }
 
 /// What happens: system accounts that the command opens, then the verdict.
@@ -65,7 +100,7 @@ impl SystemRole {
 }
 
 /// Decides a command. Duplicates are not seen here: the engine asks its id index first.
-pub fn decide(state: &State, context: Context, command: &Command) -> Decision {
+pub fn decide(state: &State, context: Context<'_>, command: &Command) -> Decision {
     let mut opens = SmallVec::new();
     let decided = match &command.body {
         CommandBody::OpenAccount(open) => open_account(state, open),
@@ -76,6 +111,10 @@ pub fn decide(state: &State, context: Context, command: &Command) -> Decision {
         CommandBody::Withdraw(cash) => withdraw(state, context, cash, &mut opens),
         CommandBody::PostTransfer(transfer) => post_transfer(state, context, transfer, &mut opens),
         CommandBody::PostEntry(entry) => post_entry(state, context, entry),
+        CommandBody::PlaceHold(place) => holds::place(state, context, place),
+        CommandBody::CaptureHold(capture) => holds::capture(state, context, capture, &mut opens),
+        CommandBody::VoidHold(void) => holds::void(state, context, void),
+        CommandBody::ReverseEntry(reverse) => reversal::reverse(state, context, reverse),
     };
     match decided {
         Ok(verdict) => Decision { opens, verdict },
@@ -140,16 +179,18 @@ fn unfreeze(state: &State, act: &AccountAct) -> Result<EventBody, Rejection> {
 
 fn close(state: &State, act: &AccountAct) -> Result<EventBody, Rejection> {
     let account = living(state, act.account)?;
-    let pending = account.debits_pending_minor != 0 || account.credits_pending_minor != 0;
-    if account.balance_minor() != 0 || pending {
+    if account.balance_minor() != 0 {
         return Err(Rejection::AccountNotEmpty { account: act.account, balance_minor: account.balance_minor() });
+    }
+    if account.debits_pending_minor != 0 {
+        return Err(Rejection::AccountHasHolds { account: act.account, held_minor: account.debits_pending_minor });
     }
     Ok(EventBody::AccountClosed(act.clone()))
 }
 
 type Opens = SmallVec<[OpenAccount; 2]>;
 
-fn top_up(state: &State, context: Context, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
+fn top_up(state: &State, context: Context<'_>, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
     let (amount, fee) = (cash.amount, Money::new(cash.fee_minor, cash.amount.currency));
     check_amounts(amount, fee)?;
     let effective_on = effective_date(context, cash.effective_on)?;
@@ -161,11 +202,11 @@ fn top_up(state: &State, context: Context, cash: &CashMove, opens: &mut Opens) -
         postings.push(Posting::credit(income, fee));
     }
     two_sides(cash.account, clearing)?;
-    check_postings(state, &postings, opens)?;
+    check_postings(state, &postings, opens, None)?;
     Ok(posted(EntryKind::TopUp, effective_on, cash.effective_on.is_some(), &cash.reference, postings))
 }
 
-fn withdraw(state: &State, context: Context, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
+fn withdraw(state: &State, context: Context<'_>, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
     let (amount, fee) = (cash.amount, Money::new(cash.fee_minor, cash.amount.currency));
     let total = check_amounts(amount, fee)?;
     let effective_on = effective_date(context, cash.effective_on)?;
@@ -173,13 +214,13 @@ fn withdraw(state: &State, context: Context, cash: &CashMove, opens: &mut Opens)
     let mut postings: Postings = smallvec![Posting::debit(cash.account, total), Posting::credit(clearing, amount)];
     push_fee(state, fee, &mut postings, opens);
     two_sides(cash.account, clearing)?;
-    check_postings(state, &postings, opens)?;
+    check_postings(state, &postings, opens, None)?;
     Ok(posted(EntryKind::Withdrawal, effective_on, cash.effective_on.is_some(), &cash.reference, postings))
 }
 
 fn post_transfer(
     state: &State,
-    context: Context,
+    context: Context<'_>,
     transfer: &PostTransfer,
     opens: &mut Opens,
 ) -> Result<EventBody, Rejection> {
@@ -189,22 +230,25 @@ fn post_transfer(
     two_sides(transfer.from, transfer.to)?;
     let mut postings: Postings = smallvec![Posting::debit(transfer.from, total), Posting::credit(transfer.to, amount)];
     push_fee(state, fee, &mut postings, opens);
-    check_postings(state, &postings, opens)?;
+    check_postings(state, &postings, opens, None)?;
     Ok(posted(EntryKind::Transfer, effective_on, transfer.effective_on.is_some(), &transfer.reference, postings))
 }
 
-fn post_entry(state: &State, context: Context, entry: &PostEntry) -> Result<EventBody, Rejection> {
+fn post_entry(state: &State, context: Context<'_>, entry: &PostEntry) -> Result<EventBody, Rejection> {
     let count = entry.postings.len();
     if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&count) {
         return Err(Rejection::PostingsOutOfBounds { count: u32::try_from(count).unwrap_or(u32::MAX) });
     }
-    let worst =
-        entry.postings.iter().filter_map(|posting| amount_rejection(posting.money)).min_by_key(Rejection::number);
+    let worst = entry
+        .postings
+        .iter()
+        .filter_map(|posting| amount_rejection(posting.money.amount_minor))
+        .min_by_key(Rejection::number);
     if let Some(rejection) = worst {
         return Err(rejection);
     }
     let effective_on = effective_date(context, entry.effective_on)?;
-    check_postings(state, &entry.postings, &[])?;
+    check_postings(state, &entry.postings, &[], None)?;
     let postings = entry.postings.clone();
     Ok(posted(EntryKind::General, effective_on, entry.effective_on.is_some(), &entry.reference, postings))
 }
@@ -229,11 +273,11 @@ fn two_sides(one: AccountId, other: AccountId) -> Result<(), Rejection> {
     if one == other { Err(Rejection::SameAccount { account: one }) } else { Ok(()) }
 }
 
-const fn amount_rejection(money: Money) -> Option<Rejection> {
-    if money.amount_minor <= 0 {
+const fn amount_rejection(amount_minor: i128) -> Option<Rejection> {
+    if amount_minor <= 0 {
         return Some(Rejection::AmountNotPositive);
     }
-    if money.amount_minor > AMOUNT_MAX_MINOR {
+    if amount_minor > AMOUNT_MAX_MINOR {
         return Some(Rejection::AmountTooLarge);
     }
     None
@@ -248,7 +292,7 @@ fn check_amounts(amount: Money, fee: Money) -> Result<Money, Rejection> {
     Ok(Money::new(total_minor.ok_or(Rejection::AmountTooLarge)?, amount.currency))
 }
 
-fn effective_date(context: Context, named: Option<CivilDate>) -> Result<CivilDate, Rejection> {
+fn effective_date(context: Context<'_>, named: Option<CivilDate>) -> Result<CivilDate, Rejection> {
     let today = context.recorded_at.date_utc();
     let earliest = CivilDate::from_days(EFFECTIVE_EARLIEST_DAYS).unwrap_or(CivilDate::MIN);
     let latest = CivilDate::from_days(today.days().saturating_add(EFFECTIVE_AHEAD_MAX_DAYS)).unwrap_or(CivilDate::MAX);
@@ -309,8 +353,14 @@ fn sum_by<K: PartialEq>(postings: &[Posting], key: impl Fn(&Posting) -> K) -> Sm
     sums
 }
 
-/// Checks accounts, balance per currency and funds of an entry whose amounts are in bounds.
-fn check_postings(state: &State, postings: &[Posting], opens: &[OpenAccount]) -> Result<(), Rejection> {
+/// Checks accounts, balance per currency and funds of an entry whose amounts are in bounds. What is taken from a hold was
+/// found available when it was placed, so it is not asked for again.
+fn check_postings(
+    state: &State,
+    postings: &[Posting],
+    opens: &[OpenAccount],
+    held: Option<(AccountId, i128)>,
+) -> Result<(), Rejection> {
     let mut worst: Option<Rejection> = None;
     for posting in postings {
         if let Some(rejection) = account_rejection(state, posting, opens)
@@ -334,7 +384,8 @@ fn check_postings(state: &State, postings: &[Posting], opens: &[OpenAccount]) ->
     let sums = sum_by(postings, |posting| posting.account);
     for sum in &sums {
         if let Some(account) = state.account(sum.key) {
-            check_funds(account, sum)?;
+            let held_minor = held.map_or(0, |(id, minor)| if id == sum.key { minor } else { 0 });
+            check_funds(account, sum, held_minor)?;
         }
     }
     for sum in &sums {
@@ -365,11 +416,12 @@ fn account_rejection(state: &State, posting: &Posting, opens: &[OpenAccount]) ->
 
 /// An entry that lowers an account's balance may take what is available and no more. One that raises it always may, even
 /// if the account is below its floor.
-fn check_funds(account: &Account, sum: &Sums<AccountId>) -> Result<(), Rejection> {
+fn check_funds(account: &Account, sum: &Sums<AccountId>, held_minor: i128) -> Result<(), Rejection> {
     let required_minor = match account.kind.normal_side() {
         Side::Debit => sum.credits_minor.saturating_sub(sum.debits_minor),
         Side::Credit => sum.debits_minor.saturating_sub(sum.credits_minor),
-    };
+    }
+    .saturating_sub(held_minor);
     match account.available_minor() {
         Some(available_minor) if required_minor > 0 && required_minor > available_minor => {
             Err(Rejection::InsufficientFunds { account: account.id, available_minor, required_minor })

@@ -1,9 +1,15 @@
-//! The resident state of a book: every account with its totals, and nothing that could be derived.
+//! The resident state of a book: every account with its totals, every open hold, what was reversed of which entry, and
+//! nothing that could be derived.
 //!
 //! Shape: accounts stand in a vector in the order of their opening; a hash table that is looked up and never iterated maps
 //! ids to places. A row takes about 200 bytes, its hash for the digest included, so a million accounts take 200 MB.
-//! Deliberately absent: codes, owners, texts and history (read models have them), and verdicts (the id index and the
+//! Open holds and reversed entries stand in ordered maps beside them (`holds.rs`, `reversals.rs`): some 250 bytes each.
+//! Deliberately absent: holds that have ended, codes, owners, texts and history (read models have them), and verdicts (the id index and the
 //! journal have them).
+
+mod holds;
+mod reversals;
+mod rows;
 
 use std::hash::BuildHasher as _;
 
@@ -11,10 +17,17 @@ use event_schemas::bounds::TOTAL_MAX_MINOR;
 use event_schemas::codec::{CodecError, Reader, put_currency, put_id, put_signed, put_varint};
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
 use event_schemas::digest::ElementHash;
-use event_schemas::event::EntryPosted;
-use event_schemas::{AccountId, BookId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Side};
+use event_schemas::{AccountId, BookId, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Side};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+
+pub use holds::Hold;
+use holds::Holds;
+use reversals::Reversed;
+use rows::Rows;
+
+/// The kind of an account's row in the digest. Rows of other kinds have other first bytes.
+const ROW_ACCOUNT: u8 = 1;
 
 /// Whether an account takes postings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +158,21 @@ pub enum ApplyError {
     /// A total would leave its bounds.
     #[error("a total of account {0} would leave its bounds")]
     Overflow(AccountId),
+    /// It ends a hold that is not open.
+    #[error("hold {0} is not open")]
+    HoldNotFound(CommandId),
+    /// It places a hold that is open.
+    #[error("hold {0} is open already")]
+    HoldExists(CommandId),
+    /// What it says of a hold is not so.
+    #[error("hold {0} is another than the event says")]
+    HoldDiffers(CommandId),
+    /// It places a hold without being the verdict of a command.
+    #[error("a hold is placed by no command")]
+    HoldWithoutId,
+    /// More is reversed of an entry than fits.
+    #[error("more is reversed of entry {0} than an entry can have")]
+    ReversalTooLarge(CommandId),
     /// The book is opened twice, or something happens before it is opened.
     #[error("the book is not opened exactly once, at the start")]
     BookOpening,
@@ -157,6 +185,9 @@ pub enum ApplyError {
         found: Digest,
     },
 }
+
+/// The version of a checkpoint's bytes. Another one is passed over, and the journal is replayed.
+const CHECKPOINT_VERSION: u8 = 2;
 
 /// The state of a book.
 #[derive(Debug, Clone)]
@@ -171,6 +202,8 @@ pub struct State {
     /// Whether a row changed since its hash was taken, and the places of those that did.
     changed: Vec<bool>,
     changed_places: Vec<u32>,
+    holds: Holds,
+    reversed: Rows<Reversed>,
     digest: MultisetHash,
     scratch: Vec<u8>,
 }
@@ -193,6 +226,8 @@ impl State {
             hashes: Vec::new(),
             changed: Vec::new(),
             changed_places: Vec::new(),
+            holds: Holds::default(),
+            reversed: Rows::default(),
             digest: MultisetHash::default(),
             scratch: Vec::new(),
         }
@@ -236,7 +271,15 @@ impl State {
             EventBody::AccountFrozen(act) => self.set_status(act, AccountStatus::Frozen),
             EventBody::AccountUnfrozen(act) => self.set_status(act, AccountStatus::Open),
             EventBody::AccountClosed(act) => self.set_status(act, AccountStatus::Closed),
-            EventBody::EntryPosted(entry) => self.post(entry),
+            EventBody::EntryPosted(entry) => self.post(&entry.postings),
+            EventBody::HoldPlaced(placed) => {
+                let id = event.cause.verdict_of().ok_or(ApplyError::HoldWithoutId)?;
+                self.place_hold(id, placed)
+            }
+            EventBody::HoldCaptured(captured) => self.capture_hold(captured),
+            EventBody::HoldVoided(voided) => self.void_hold(voided),
+            EventBody::HoldExpired(expired) => self.expire_hold(expired),
+            EventBody::EntryReversed(reversal) => self.reverse(reversal),
             EventBody::StateDigest(recorded) => {
                 let found = self.digest();
                 if found == recorded.digest {
@@ -299,11 +342,11 @@ impl State {
         Ok(())
     }
 
-    fn post(&mut self, entry: &EntryPosted) -> Result<(), ApplyError> {
-        for (done, posting) in entry.postings.iter().enumerate() {
+    fn post(&mut self, postings: &[Posting]) -> Result<(), ApplyError> {
+        for (done, posting) in postings.iter().enumerate() {
             if let Err(error) = self.post_one(posting, false) {
                 // Undo what this entry did, so that an event applies whole or not at all.
-                for posting in entry.postings.iter().take(done) {
+                for posting in postings.iter().take(done) {
                     self.post_one(posting, true).expect("what was added can be taken away");
                 }
                 return Err(error);
@@ -337,7 +380,7 @@ impl State {
         }
     }
 
-    /// The digest of the state: of the accounts' rows as a set. It leaves times, cuts, epochs and the nonce out, so the same
+    /// The digest of the state: of the rows of accounts, open holds and reversed entries as a set. It leaves times, cuts, epochs and the nonce out, so the same
     /// commands give the same digest on every store. Costs one hash per row that changed since the last call.
     pub fn digest(&mut self) -> Digest {
         let mut places = std::mem::take(&mut self.changed_places);
@@ -347,6 +390,8 @@ impl State {
             self.rehash(index(place));
         }
         self.changed_places = places;
+        self.holds.rows.rehash(&mut self.digest, &mut self.scratch);
+        self.reversed.rehash(&mut self.digest, &mut self.scratch);
         self.digest.digest()
     }
 
@@ -357,6 +402,7 @@ impl State {
             return;
         };
         self.scratch.clear();
+        self.scratch.push(ROW_ACCOUNT);
         account.encode(&mut self.scratch);
         let new = ElementHash::of(&self.scratch);
         if let Some(old) = hash.replace(new) {
@@ -369,13 +415,15 @@ impl State {
     /// The bytes of a checkpoint.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.accounts.len().saturating_mul(96).saturating_add(64));
-        out.push(1);
+        out.push(CHECKPOINT_VERSION);
         put_varint(&mut out, u128::from(self.book.map_or(0, BookId::get)));
         put_id(&mut out, self.nonce);
         put_varint(&mut out, u128::try_from(self.accounts.len()).unwrap_or(0));
         for account in &self.accounts {
             account.encode(&mut out);
         }
+        self.holds.encode(&mut out);
+        reversals::encode(&self.reversed, &mut out);
         out
     }
 
@@ -383,7 +431,7 @@ impl State {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let version = reader.byte("checkpoint version")?;
-        if version != 1 {
+        if version != CHECKPOINT_VERSION {
             return Err(CodecError::UnknownTag { what: "checkpoint version", tag: version.into() });
         }
         let mut state = Self::new();
@@ -397,6 +445,8 @@ impl State {
             }
             state.insert(account);
         }
+        state.holds = Holds::decode(&mut reader)?;
+        state.reversed = reversals::decode(&mut reader)?;
         reader.finish()?;
         Ok(state)
     }

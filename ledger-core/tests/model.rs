@@ -287,7 +287,7 @@ fn run(commands: &[CommandBody], digest_at: &[bool], times: &[i64]) -> (State, V
     for (place, body) in commands.iter().enumerate() {
         let command = Command { id: CommandId(place as u128), actor: ACTOR, body: body.clone() };
         let time = times.get(place % times.len().max(1)).copied().unwrap_or(0);
-        let decision = decide(&state, Context { recorded_at: Timestamp(NOON.0 + time) }, &command);
+        let decision = decide(&state, Context::at(Timestamp(NOON.0 + time)), &command);
         let opens = decision.opens.into_iter().map(EventBody::AccountOpened);
         for body in opens.chain([decision.verdict]) {
             let event = Event::engine(body);

@@ -385,7 +385,7 @@ fn event(postings: Vec<Posting>) -> Event {
 
 fn verdict(desk: &mut Desk, line: &str) -> Verdict {
     let command = Command { id: CommandId(1), actor: desk::ACTOR, body: desk.command(line) };
-    asked::verdict(&decide(&desk.state, Context { recorded_at: desk.recorded_at }, &command).verdict)
+    asked::verdict(&decide(&desk.state, Context::at(desk.recorded_at), &command).verdict)
 }
 
 /// `balance_overflow`: reached only after 10^12 of the largest entries, so the totals are set by applying such events.

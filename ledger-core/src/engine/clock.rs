@@ -2,6 +2,8 @@
 //! every hold and open every limit; so a wall clock that runs away from the monotonic one stops the writer, and a gap that
 //! is found at start needs an operator's word.
 
+use std::time::Duration;
+
 use event_schemas::Timestamp;
 use event_schemas::bounds::{CLOCK_AHEAD_MAX_US, CLOCK_JUMP_MAX_DAYS};
 
@@ -75,6 +77,12 @@ impl ClockGuard {
     pub(super) fn new(clock: Clock, newest: Timestamp) -> Self {
         let (wall_us, monotonic_us) = ((clock.wall)().0, (clock.monotonic_us)());
         Self { clock, wall_us, monotonic_us, newest }
+    }
+
+    /// How long it is until a time, as it would be recorded.
+    pub(super) fn until(&self, time: Timestamp) -> Duration {
+        let now = self.newest.max((self.clock.wall)());
+        Duration::from_micros(u64::try_from(time.0.saturating_sub(now.0)).unwrap_or(0))
     }
 
     /// The time to record at: the wall clock's, never before the newest.

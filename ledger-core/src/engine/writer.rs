@@ -1,4 +1,6 @@
-//! The writer's loop.
+//! The writer's loop. What it does with time and with earlier verdicts stands in `writer/holds.rs`.
+
+mod holds;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +23,7 @@ use super::queue::{Queue, Work};
 use super::{EngineOptions, Figures};
 use crate::asked::{difference, differing_field, verdict};
 use crate::bound;
-use crate::decide::{Context, Decision, decide};
+use crate::decide::{Context, Decision, decide, named};
 use crate::ports::{Answer, AppendError, EngineFault, IdIndex, Journal, LookupReply, Reply, Verdict, WriterState};
 use crate::state::State;
 
@@ -142,8 +144,10 @@ impl Writer {
     /// Runs until the queue is closed and empty, or until the writer has to stop.
     pub(super) fn run(mut self) {
         let guard = StopGuard { queue: Arc::clone(&self.queue), figures: Arc::clone(&self.figures) };
-        while let Some(work) = self.queue.take(GROUP_MAX_COMMANDS, self.options.group_max_bytes, PATIENCE) {
-            let done = if work.is_empty() { self.look_for_space() } else { self.group(work) };
+        loop {
+            let patience = self.patience();
+            let Some(work) = self.queue.take(GROUP_MAX_COMMANDS, self.options.group_max_bytes, patience) else { break };
+            let done = if work.is_empty() { self.idle() } else { self.group(work) };
             if let Err(Stop(reason)) = done {
                 self.figures.set_condition(WriterState::Stopped, reason);
                 break;
@@ -168,7 +172,12 @@ impl Writer {
                 }
             }
         }
-        let outcome = if group.submissions.is_empty() { Ok(()) } else { self.decide_and_append(group, bytes) };
+        let outcome = if group.submissions.is_empty() {
+            self.decided_table = group.decided;
+            if self.read_only { Ok(()) } else { self.expire_due() }
+        } else {
+            self.decide_and_append(group, bytes)
+        };
         for (id, reply) in lookups {
             self.look_up(id, reply);
         }
@@ -176,13 +185,22 @@ impl Writer {
     }
 
     fn decide_and_append(&mut self, mut group: Group, bytes: usize) -> Result<(), Stop> {
-        if !self.has_space(bytes)? {
+        let recorded_at = match self.clock.now() {
+            Ok(recorded_at) => recorded_at,
+            Err(error) => {
+                for submission in group.submissions {
+                    (submission.reply)(Err(EngineFault::Stopped));
+                }
+                return Err(Stop(error.to_string()));
+            }
+        };
+        if !self.has_space(bytes.saturating_add(self.expiry_bytes(recorded_at, bytes)))? {
             for submission in group.submissions {
                 (submission.reply)(Err(EngineFault::ReadOnly));
             }
             return Ok(());
         }
-        let appended = self.decide_group(&mut group).and_then(|()| self.append(&group));
+        let appended = self.decide_group(&mut group, recorded_at).and_then(|()| self.append(&group));
         if let Err(stop) = appended {
             // The state is ahead of the journal now: nothing may be decided on it any more.
             for submission in group.submissions {
@@ -227,15 +245,8 @@ impl Writer {
         }
     }
 
-    fn look_for_space(&mut self) -> Result<(), Stop> {
-        if self.read_only {
-            self.has_space(BLOCK_MAX_BYTES)?;
-        }
-        Ok(())
-    }
-
-    fn decide_group(&mut self, group: &mut Group) -> Result<(), Stop> {
-        let recorded_at = self.clock.now().map_err(|error| Stop(error.to_string()))?;
+    fn decide_group(&mut self, group: &mut Group, recorded_at: Timestamp) -> Result<(), Stop> {
+        self.expire(group, recorded_at)?;
         for submission in 0..group.submissions.len() {
             let Some(commands) = group.submissions.get_mut(submission).map(|it| std::mem::take(&mut it.commands))
             else {
@@ -283,7 +294,10 @@ impl Writer {
         {
             self.seal(group, recorded_at);
         }
-        let (verdict, sequence) = self.decide_one(command, recorded_at)?;
+        if self.builder.is_empty() {
+            self.expire(group, recorded_at)?;
+        }
+        let (verdict, sequence) = self.decide_one(group, command, recorded_at)?;
         if matches!(verdict, Verdict::Rejected(_)) {
             group.rejected = group.rejected.saturating_add(1);
         }
@@ -296,8 +310,18 @@ impl Writer {
         Ok(Answer::Recorded { verdict, sequence, recorded_at, replayed: false })
     }
 
-    fn decide_one(&mut self, command: &Command, recorded_at: Timestamp) -> Result<(Verdict, Sequence), Stop> {
-        let Decision { opens, verdict: body } = decide(&self.state, Context { recorded_at }, command);
+    fn decide_one(
+        &mut self,
+        group: &Group,
+        command: &Command,
+        recorded_at: Timestamp,
+    ) -> Result<(Verdict, Sequence), Stop> {
+        let earlier = match named(&self.state, &command.body) {
+            Some(id) => self.earlier(group, id, recorded_at)?,
+            None => None,
+        };
+        let context = Context { recorded_at, named: earlier.as_ref() };
+        let Decision { opens, verdict: body } = decide(&self.state, context, command);
         let (id, actor) = (command.id, command.actor);
         for open in opens {
             let cause = Cause::Consequence { command: id, actor };

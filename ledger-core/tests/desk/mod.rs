@@ -72,7 +72,7 @@ impl Desk {
     pub fn give(&mut self, body: CommandBody) -> Decision {
         self.commands += 1;
         let command = Command { id: CommandId(self.commands), actor: ACTOR, body };
-        let decision = decide(&self.state, Context { recorded_at: self.recorded_at }, &command);
+        let decision = decide(&self.state, Context::at(self.recorded_at), &command);
         let before = self.state.digest();
         let recorded = self.events.len();
         for open in &decision.opens {

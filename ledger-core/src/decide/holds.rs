@@ -1,0 +1,131 @@
+//! Holds: placed, captured, voided, expired. The state, the balance and the hold are looked at in one step (law 5).
+
+use event_schemas::bounds::{HOLD_EXPIRES_AHEAD_MAX_DAYS, HOLDS_OPEN_MAX, TOTAL_MAX_MINOR};
+use event_schemas::command::{CaptureHold, PlaceHold, VoidHold};
+use event_schemas::event::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
+use event_schemas::{CommandId, EventBody, Money, Posting, Postings, Rejection, Side, Timestamp};
+use smallvec::smallvec;
+
+use super::{
+    Context, Opens, amount_rejection, check_amounts, check_postings, effective_date, living, push_fee, two_sides,
+};
+use crate::state::{AccountStatus, Hold, State};
+
+const DAY_US: i64 = 86_400_000_000;
+
+pub(super) fn place(state: &State, context: Context<'_>, place: &PlaceHold) -> Result<EventBody, Rejection> {
+    let (id, amount) = (place.account, place.amount);
+    if let Some(rejection) = amount_rejection(amount.amount_minor) {
+        return Err(rejection);
+    }
+    check_deadline(context, place.expires_at)?;
+    let account = living(state, id)?;
+    if account.status == AccountStatus::Frozen {
+        return Err(Rejection::AccountFrozen { account: id });
+    }
+    if account.currency != amount.currency {
+        return Err(Rejection::CurrencyMismatch { account: id, account_currency: account.currency });
+    }
+    if account.kind.normal_side() == Side::Debit {
+        return Err(Rejection::HoldNotPossible { account: id });
+    }
+    if state.holds_open() >= HOLDS_OPEN_MAX {
+        return Err(Rejection::TooManyHolds { limit: u64::try_from(HOLDS_OPEN_MAX).unwrap_or(u64::MAX) });
+    }
+    let required_minor = amount.amount_minor;
+    if let Some(available_minor) = account.available_minor()
+        && required_minor > available_minor
+    {
+        return Err(Rejection::InsufficientFunds { account: id, available_minor, required_minor });
+    }
+    if account.debits_pending_minor.saturating_add(required_minor) > TOTAL_MAX_MINOR {
+        return Err(Rejection::BalanceOverflow { account: id });
+    }
+    let PlaceHold { account, amount, expires_at, reference } = place.clone();
+    Ok(EventBody::HoldPlaced(HoldPlaced { account, amount, expires_at, reference }))
+}
+
+fn check_deadline(context: Context<'_>, expires_at: Option<Timestamp>) -> Result<(), Rejection> {
+    let after = context.recorded_at;
+    let latest = Timestamp(after.0.saturating_add(HOLD_EXPIRES_AHEAD_MAX_DAYS.saturating_mul(DAY_US)));
+    let latest = latest.min(Timestamp::MAX);
+    match expires_at {
+        Some(deadline) if deadline <= after || deadline > latest => Err(Rejection::ExpiryOutOfRange { after, latest }),
+        _ => Ok(()),
+    }
+}
+
+/// The hold, if it is open and its deadline has not come. The deadline counts although expiry is bounded per block and may
+/// not have reached the hold yet.
+fn open_hold<'a>(state: &'a State, context: Context<'_>, id: CommandId) -> Result<&'a Hold, Rejection> {
+    let (found, expires_at) = match (state.hold(id), context.named) {
+        (Some(hold), _) => (Some(hold), hold.expires_at),
+        (None, Some(named)) if named.event.cause.verdict_of() == Some(id) => match &named.event.body {
+            EventBody::HoldPlaced(placed) => (None, placed.expires_at),
+            _ => return Err(Rejection::HoldNotFound { hold: id }),
+        },
+        (None, _) => return Err(Rejection::HoldNotFound { hold: id }),
+    };
+    if let Some(expires_at) = expires_at.filter(|deadline| *deadline <= context.recorded_at) {
+        return Err(Rejection::HoldExpired { hold: id, expires_at });
+    }
+    found.ok_or(Rejection::HoldNotOpen { hold: id })
+}
+
+pub(super) fn capture(
+    state: &State,
+    context: Context<'_>,
+    capture: &CaptureHold,
+    opens: &mut Opens,
+) -> Result<EventBody, Rejection> {
+    let (amount, fee) = (capture.amount, Money::new(capture.fee_minor, capture.amount.currency));
+    let total = check_amounts(amount, fee)?;
+    let effective_on = effective_date(context, capture.effective_on)?;
+    let hold = open_hold(state, context, capture.hold)?;
+    two_sides(hold.account, capture.to)?;
+    // An amount of another currency can't be compared; the check of the postings tells of it.
+    let same_currency = state.account(hold.account).is_some_and(|account| account.currency == amount.currency);
+    let left_minor = hold.left_minor.saturating_sub(total.amount_minor);
+    if same_currency && left_minor < 0 {
+        let (left_minor, required_minor) = (hold.left_minor, total.amount_minor);
+        return Err(Rejection::CaptureAboveHold { hold: capture.hold, left_minor, required_minor });
+    }
+    let mut postings: Postings = smallvec![Posting::debit(hold.account, total), Posting::credit(capture.to, amount)];
+    push_fee(state, fee, &mut postings, opens);
+    check_postings(state, &postings, opens, Some((hold.account, total.amount_minor)))?;
+    let (released_minor, left_minor) = if capture.last { (left_minor, 0) } else { (0, left_minor) };
+    Ok(EventBody::HoldCaptured(HoldCaptured {
+        hold: capture.hold,
+        last: capture.last,
+        released_minor,
+        left_minor,
+        effective_on,
+        effective_on_named: capture.effective_on.is_some(),
+        reference: capture.reference.clone(),
+        postings,
+    }))
+}
+
+pub(super) fn void(state: &State, context: Context<'_>, void: &VoidHold) -> Result<EventBody, Rejection> {
+    let hold = open_hold(state, context, void.hold)?;
+    let released = held(state, hold).ok_or(Rejection::AccountNotFound { account: hold.account })?;
+    Ok(EventBody::HoldVoided(HoldVoided {
+        hold: void.hold,
+        account: hold.account,
+        released,
+        reason: void.reason.clone(),
+    }))
+}
+
+/// What is left of a hold, in the currency of its account.
+fn held(state: &State, hold: &Hold) -> Option<Money> {
+    state.account(hold.account).map(|account| Money::new(hold.left_minor, account.currency))
+}
+
+/// The next hold that expires at this time, in the order of deadline and id; `None` if none is due.
+pub fn next_expiry(state: &State, recorded_at: Timestamp) -> Option<EventBody> {
+    let (expires_at, id) = state.next_deadline().filter(|(deadline, _)| *deadline <= recorded_at)?;
+    let hold = state.hold(id)?;
+    let (account, released) = (hold.account, held(state, hold)?);
+    Some(EventBody::HoldExpired(HoldExpired { hold: id, account, released, expires_at }))
+}
