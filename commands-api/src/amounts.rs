@@ -2,7 +2,7 @@
 
 use event_schemas::command::BalancePolicy;
 use event_schemas::money::MoneyError;
-use event_schemas::{AccountId, BookId, CivilDate, Currency, Money};
+use event_schemas::{AccountId, BookId, CivilDate, Currency, Money, Timestamp};
 
 use crate::problem::{Code, Problem};
 use crate::text::free_text;
@@ -72,6 +72,12 @@ fn amount(text: &str, currency: Currency, pointer: &str) -> Result<Money, Proble
 /// A date, `YYYY-MM-DD`.
 pub(crate) fn date(text: &str, pointer: &str) -> Result<CivilDate, Problem> {
     text.parse().map_err(|_| Problem::field(Code::DateInvalid, pointer, "a date as YYYY-MM-DD is expected"))
+}
+
+/// A point in time as in RFC 3339.
+pub(crate) fn time(text: &str, pointer: &str) -> Result<Timestamp, Problem> {
+    let detail = "a time as in RFC 3339 is expected, such as 2026-11-21T12:00:00Z";
+    text.parse().map_err(|_| Problem::field(Code::TimeInvalid, pointer, detail))
 }
 
 /// An account by its UUID or by its code.

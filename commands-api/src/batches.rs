@@ -13,7 +13,7 @@ use std::fmt;
 
 use axum::http::StatusCode;
 use event_schemas::bounds::{BATCH_MAX_COMMANDS, BODY_MAX_BYTES};
-use event_schemas::{Command, CommandBody};
+use event_schemas::{Command, CommandBody, CommandId};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -26,7 +26,7 @@ use crate::idempotency::no_header_key;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::verdict::{Accepted, told};
-use crate::{accounts, cash, entries, transfers};
+use crate::{accounts, cash, entries, holds, reversals, transfers};
 
 /// An item: what a batch needs of it, and the rest as it came, for the DTO of its type.
 struct Item<'a> {
@@ -65,21 +65,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
     }
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
     /// The members that are not the batch's, as a body of their own: repeated names stay repeated, for the DTO to refuse.
     fn body(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = Vec::with_capacity(256);
-        for (at, (name, value)) in self.rest.iter().enumerate() {
-            bytes.push(if at == 0 { b'{' } else { b',' });
+        let mut bytes = vec![b'{'];
+        for (name, value) in &self.rest {
+            if bytes.len() > 1 {
+                bytes.push(b',');
+            }
             serde_json::to_writer(&mut bytes, name)?;
             bytes.push(b':');
             bytes.extend_from_slice(value.get().as_bytes());
         }
-        bytes.extend_from_slice(if self.rest.is_empty() { b"{}" } else { b"}" });
+        bytes.push(b'}');
         Ok(bytes)
     }
 
-    fn prepare(&self, asking: &Asking<'_>) -> Result<Prepared, Problem> {
+    /// Takes out the member that a single request has in its path: a hold or an entry, by its id.
+    fn take(&mut self, name: &'static str) -> Option<&'a RawValue> {
+        let at = self.rest.iter().position(|(member, _)| member == name)?;
+        Some(self.rest.remove(at).1)
+    }
+
+    fn prepare(&mut self, asking: &Asking<'_>) -> Result<Prepared, Problem> {
+        let about = match self.kind.as_deref() {
+            Some("capture" | "void") => ("hold", self.take("hold")),
+            Some("reversal") => ("entry", self.take("entry")),
+            _ => ("", None),
+        };
+        let about = || id(about.0, about.1);
         let body = &*self.body().map_err(|_| Problem::new(Code::InvalidJson))?;
         if body.len() > BODY_MAX_BYTES {
             return Err(Problem::detailed(Code::BodyTooLarge, format!("an item has at most {BODY_MAX_BYTES} bytes")));
@@ -89,6 +103,10 @@ impl Item<'_> {
             Some("top_up") => cash::prepare(asking, body, Action::TopUp, CommandBody::TopUp),
             Some("withdrawal") => cash::prepare(asking, body, Action::Withdraw, CommandBody::Withdraw),
             Some("entry") => entries::prepare(asking, body),
+            Some("hold") => holds::prepare_place(asking, body),
+            Some("capture") => holds::prepare_capture(asking, about, body),
+            Some("void") => holds::prepare_void(asking, about, body),
+            Some("reversal") => reversals::prepare_whole(asking, about, body),
             Some("open_account") => accounts::prepare_open(asking, body),
             Some("freeze_account") => {
                 accounts::prepare_act(asking, body, Action::FreezeAccount, CommandBody::FreezeAccount)
@@ -100,12 +118,23 @@ impl Item<'_> {
                 accounts::prepare_act(asking, body, Action::CloseAccount, CommandBody::CloseAccount)
             }
             Some(_) => {
-                let detail = "there is no such type; transfer, top_up, withdrawal, entry, open_account, \
+                let detail = "there is no such type; transfer, top_up, withdrawal, entry, hold, capture, \
+                              void, reversal, open_account, \
                               freeze_account, unfreeze_account and close_account are known";
                 Err(Problem::field(Code::FieldInvalid, "#/type", detail))
             }
             None => Err(Problem::field(Code::MissingField, "#/type", "the field type is missing")),
         }
+    }
+}
+
+/// The id in this member.
+fn id(name: &str, value: Option<&RawValue>) -> Result<CommandId, Problem> {
+    let pointer = format!("#/{name}");
+    match value {
+        None => Err(Problem::field(Code::MissingField, pointer, format!("the field {name} is missing"))),
+        Some(value) => serde_json::from_str(value.get())
+            .map_err(|_| Problem::field(Code::FieldInvalid, pointer, "the UUID of a command is expected")),
     }
 }
 
@@ -187,11 +216,12 @@ fn prepare_items(call: &Call) -> Result<Vec<Prepared>, Problem> {
         let detail = format!("a batch has 1 to {BATCH_MAX_COMMANDS} items, this one {count}");
         return Err(Problem::field(Code::BatchOutOfBounds, "#/items", detail));
     }
-    let one = |(at, of): (usize, &Item<'_>)| {
-        let asking = Asking { key: KeyIn::Item(of.key.as_deref()), ..call.asking() };
+    let one = |(at, mut of): (usize, Item<'_>)| {
+        let key = of.key.take();
+        let asking = Asking { key: KeyIn::Item(key.as_deref()), ..call.asking() };
         of.prepare(&asking).map_err(|problem| problem.within(&item(at)))
     };
-    request.items.iter().enumerate().map(one).collect()
+    request.items.into_iter().enumerate().map(one).collect()
 }
 
 /// The pointer of an item.

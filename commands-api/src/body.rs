@@ -136,7 +136,7 @@ fn find_member(tree: &Value, name: &str) -> Option<String> {
 
 /// Where the first object stands that lacks this member: an inner one if the outer has no such name of its own.
 fn find_gap(tree: &Value, name: &str) -> Option<String> {
-    const OF_POSTINGS: [&str; 4] = ["account", "side", "amount", "currency"];
+    const OF_POSTINGS: [&str; 5] = ["account", "side", "posting", "amount", "currency"];
     let object = tree.as_object()?;
     if !OF_POSTINGS.contains(&name) {
         return None;

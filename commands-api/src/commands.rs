@@ -45,6 +45,11 @@ pub(crate) async fn get(call: Call) -> Outcome {
         | EventBody::AccountUnfrozen(_)
         | EventBody::AccountClosed(_)
         | EventBody::EntryPosted(_)
+        | EventBody::EntryReversed(_)
+        | EventBody::HoldPlaced(_)
+        | EventBody::HoldCaptured(_)
+        | EventBody::HoldVoided(_)
+        | EventBody::HoldExpired(_)
         | EventBody::StateDigest(_)
         | EventBody::ClockAccepted(_) => None,
     };

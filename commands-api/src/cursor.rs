@@ -28,6 +28,7 @@ pub(crate) struct CursorOf {
 pub(crate) enum Paged {
     Accounts = 1,
     Statement = 2,
+    Holds = 3,
 }
 
 impl CursorOf {

@@ -98,6 +98,77 @@ pub(crate) struct EntryRequest<'a> {
     pub(crate) reference: Option<Text<'a>>,
 }
 
+/// `POST …/holds`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoldRequest<'a> {
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    pub(crate) account: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) amount: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) currency: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) expires_at: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) reference: Option<Text<'a>>,
+}
+
+/// `POST …/holds/{hold}/capture`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CaptureRequest<'a> {
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    pub(crate) to: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) amount: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) currency: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) fee: Option<Text<'a>>,
+    #[serde(default)]
+    pub(crate) last: bool,
+    #[serde(borrow)]
+    pub(crate) effective_on: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) reference: Option<Text<'a>>,
+}
+
+/// `POST …/holds/{hold}/void`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VoidRequest<'a> {
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    pub(crate) reason: Option<Text<'a>>,
+}
+
+/// `POST …/entries/{command}/reverse`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReverseRequest<'a> {
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    pub(crate) postings: Option<Vec<PartRequest<'a>>>,
+    #[serde(borrow)]
+    pub(crate) effective_on: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(crate) reference: Option<Text<'a>>,
+}
+
+/// So much of one posting of an entry.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartRequest<'a> {
+    pub(crate) posting: u32,
+    #[serde(borrow)]
+    pub(crate) amount: Text<'a>,
+    #[serde(borrow)]
+    pub(crate) currency: Text<'a>,
+}
+
 /// One posting of an entry.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,4 +190,5 @@ macro_rules! dto {
     };
 }
 
-dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest }
+dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest HoldRequest CaptureRequest
+VoidRequest ReverseRequest }

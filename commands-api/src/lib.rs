@@ -24,6 +24,7 @@ mod commands;
 mod cursor;
 mod dto;
 mod entries;
+mod holds;
 mod idempotency;
 pub mod keys;
 mod observe;
@@ -32,6 +33,7 @@ pub mod problem;
 mod reading;
 mod rejected;
 mod request_id;
+mod reversals;
 mod state;
 mod statement;
 mod text;
@@ -60,12 +62,18 @@ const ACCOUNTS: &str = "/v1/books/{book}/accounts";
 const ACCOUNT: &str = "/v1/books/{book}/accounts/{account}";
 const BALANCE: &str = "/v1/books/{book}/accounts/{account}/balance";
 const STATEMENT: &str = "/v1/books/{book}/accounts/{account}/statement";
+const ACCOUNT_HOLDS: &str = "/v1/books/{book}/accounts/{account}/holds";
 const FREEZE: &str = "/v1/books/{book}/accounts/{account}/freeze";
 const UNFREEZE: &str = "/v1/books/{book}/accounts/{account}/unfreeze";
 const CLOSE: &str = "/v1/books/{book}/accounts/{account}/close";
 const TOP_UPS: &str = "/v1/books/{book}/top-ups";
 const WITHDRAWALS: &str = "/v1/books/{book}/withdrawals";
 const TRANSFERS: &str = "/v1/books/{book}/transfers";
+const REVERSE: &str = "/v1/books/{book}/entries/{command}/reverse";
+const HOLDS: &str = "/v1/books/{book}/holds";
+const HOLD: &str = "/v1/books/{book}/holds/{hold}";
+const CAPTURE: &str = "/v1/books/{book}/holds/{hold}/capture";
+const VOID: &str = "/v1/books/{book}/holds/{hold}/void";
 const BATCHES: &str = "/v1/books/{book}/batches";
 const ENTRIES: &str = "/v1/books/{book}/entries";
 const TRIAL_BALANCE: &str = "/v1/books/{book}/trial-balance";
@@ -89,6 +97,12 @@ pub fn router(state: ApiState) -> Router {
         with(TOP_UPS, |path| post(path, cash::top_up)),
         with(WITHDRAWALS, |path| post(path, cash::withdraw)),
         with(TRANSFERS, |path| post(path, transfers::post)),
+        with(ACCOUNT_HOLDS, |path| get(path, holds::list)),
+        with(HOLDS, |path| post(path, holds::place)),
+        with(HOLD, |path| get(path, holds::get)),
+        with(CAPTURE, |path| post(path, holds::capture)),
+        with(VOID, |path| post(path, holds::void)),
+        with(REVERSE, |path| post(path, reversals::post)),
         with(BATCHES, |path| route(&Method::POST, path, BATCH_BODY_MAX_BYTES, batches::post)),
         with(ENTRIES, |path| post(path, entries::post)),
         with(TRIAL_BALANCE, |path| get(path, book::trial_balance)),

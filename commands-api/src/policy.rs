@@ -20,9 +20,14 @@ pub(crate) enum Action {
         sets_fee: bool,
     },
     PostEntry,
+    PlaceHold,
+    CaptureHold,
+    VoidHold,
+    ReverseEntry,
     ReadBook,
     ListAccounts,
     ReadAccount,
+    ReadHold,
     ReadTrialBalance,
     ReadCommand,
 }
@@ -41,13 +46,20 @@ pub(crate) enum Ruling {
 /// The policy.
 pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
     let needed = match action {
-        Action::OpenAccount | Action::TopUp | Action::Withdraw | Action::Transfer { .. } | Action::PostEntry => {
-            Scope::Write
-        }
+        Action::OpenAccount
+        | Action::TopUp
+        | Action::Withdraw
+        | Action::Transfer { .. }
+        | Action::PostEntry
+        | Action::PlaceHold
+        | Action::CaptureHold
+        | Action::VoidHold
+        | Action::ReverseEntry => Scope::Write,
         Action::FreezeAccount | Action::UnfreezeAccount | Action::CloseAccount => Scope::Admin,
         Action::ReadBook
         | Action::ListAccounts
         | Action::ReadAccount
+        | Action::ReadHold
         | Action::ReadTrialBalance
         | Action::ReadCommand => Scope::Read,
     };
@@ -62,9 +74,11 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         return Ruling::Allowed;
     }
     match action {
-        Action::Transfer { sets_fee: false } | Action::ListAccounts | Action::ReadAccount | Action::ReadCommand => {
-            Ruling::IfOwn
-        }
+        Action::Transfer { sets_fee: false }
+        | Action::ListAccounts
+        | Action::ReadAccount
+        | Action::ReadHold
+        | Action::ReadCommand => Ruling::IfOwn,
         Action::Transfer { sets_fee: true } => Ruling::Denied("a customer's key can't set a fee"),
         Action::ReadBook => Ruling::Allowed,
         Action::OpenAccount
@@ -74,6 +88,10 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::TopUp
         | Action::Withdraw
         | Action::PostEntry
+        | Action::PlaceHold
+        | Action::CaptureHold
+        | Action::VoidHold
+        | Action::ReverseEntry
         | Action::ReadTrialBalance => Ruling::Denied("a customer's key can't do this"),
     }
 }
@@ -122,9 +140,14 @@ mod tests {
             (Action::Transfer { sets_fee: false }, "-y-y", "-o-o"),
             (Action::Transfer { sets_fee: true }, "-y-y", "----"),
             (Action::PostEntry, "-y-y", "----"),
+            (Action::PlaceHold, "-y-y", "----"),
+            (Action::CaptureHold, "-y-y", "----"),
+            (Action::VoidHold, "-y-y", "----"),
+            (Action::ReverseEntry, "-y-y", "----"),
             (Action::ReadBook, "y--y", "y--y"),
             (Action::ListAccounts, "y--y", "o--o"),
             (Action::ReadAccount, "y--y", "o--o"),
+            (Action::ReadHold, "y--y", "o--o"),
             (Action::ReadTrialBalance, "y--y", "----"),
             (Action::ReadCommand, "y--y", "o--o"),
         ];

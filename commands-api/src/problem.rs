@@ -73,6 +73,10 @@ codes! {
     BookNotFound, "book_not_found", NOT_FOUND, "There is no such book";
     /// No such account, by a read model or by the book.
     AccountNotFound, "account_not_found", NOT_FOUND, "There is no such account";
+    /// No such hold, by a read model or by the book.
+    HoldNotFound, "hold_not_found", NOT_FOUND, "There is no such hold";
+    /// No command of this id, so no entry to reverse.
+    OriginalNotFound, "original_not_found", NOT_FOUND, "There is no such entry to reverse";
     /// No verdict for this id.
     CommandNotFound, "command_not_found", NOT_FOUND, "There is no verdict for this command";
     /// The resource exists, the method does not.
@@ -99,6 +103,8 @@ codes! {
     CurrencyUnknown, "currency_unknown", UNPROCESSABLE_ENTITY, "The currency is not known";
     /// Not a calendar date.
     DateInvalid, "date_invalid", UNPROCESSABLE_ENTITY, "The date is not valid";
+    /// Not a point in time.
+    TimeInvalid, "time_invalid", UNPROCESSABLE_ENTITY, "The time is not valid";
     /// A text with control characters.
     TextInvalid, "text_invalid", UNPROCESSABLE_ENTITY, "The text has control characters";
     /// A text above its bound.
@@ -111,10 +117,26 @@ codes! {
     BatchOutOfBounds, "batch_out_of_bounds", UNPROCESSABLE_ENTITY, "The batch has no item or too much in it";
     /// The effective date is outside the open range.
     EffectiveDateOutOfRange, "effective_date_out_of_range", UNPROCESSABLE_ENTITY, "The effective date is out of range";
+    /// The deadline of a hold has passed or is too far ahead.
+    ExpiryOutOfRange, "expiry_out_of_range", UNPROCESSABLE_ENTITY, "The deadline is out of range";
     /// The account code is reserved, malformed or does not go with the id.
     AccountCodeInvalid, "account_code_invalid", UNPROCESSABLE_ENTITY, "The account code is not valid";
+    /// The hold was captured or voided.
+    HoldNotOpen, "hold_not_open", UNPROCESSABLE_ENTITY, "The hold has ended";
+    /// The deadline of the hold has passed.
+    HoldExpired, "hold_expired", UNPROCESSABLE_ENTITY, "The hold has expired";
+    /// What is to be reversed posted nothing.
+    OriginalNotAnEntry, "original_not_an_entry", UNPROCESSABLE_ENTITY, "The command to be reversed posted no entry";
+    /// What is to be reversed is a reversal.
+    OriginalIsReversal, "original_is_reversal", UNPROCESSABLE_ENTITY, "A reversal can't be reversed";
     /// From and to are one account.
     SameAccount, "same_account", UNPROCESSABLE_ENTITY, "Sender and receiver are the same account";
+    /// All of the entry was reversed before.
+    OriginalReversed, "original_reversed", UNPROCESSABLE_ENTITY, "The entry was reversed before";
+    /// More than is left of a posting.
+    ReversalAboveOriginal, "reversal_above_original", UNPROCESSABLE_ENTITY, "More is reversed than is left of the entry";
+    /// More than is left of the hold.
+    CaptureAboveHold, "capture_above_hold", UNPROCESSABLE_ENTITY, "More is captured than is left of the hold";
     /// The account is closed.
     AccountClosed, "account_closed", UNPROCESSABLE_ENTITY, "The account is closed";
     /// The account is frozen.
@@ -123,10 +145,16 @@ codes! {
     AccountNotFrozen, "account_not_frozen", UNPROCESSABLE_ENTITY, "The account is not frozen";
     /// The account has another currency.
     CurrencyMismatch, "currency_mismatch", UNPROCESSABLE_ENTITY, "The account has another currency";
+    /// Nothing can be held on an account that debits raise.
+    HoldNotPossible, "hold_not_possible", UNPROCESSABLE_ENTITY, "Nothing can be held on this account";
+    /// The book has no room for another hold.
+    TooManyHolds, "too_many_holds", UNPROCESSABLE_ENTITY, "The book has too many open holds";
     /// Debits and credits differ.
     EntryUnbalanced, "entry_unbalanced", UNPROCESSABLE_ENTITY, "Debits and credits differ";
     /// The account to be closed has a balance.
     AccountNotEmpty, "account_not_empty", UNPROCESSABLE_ENTITY, "The account's balance is not zero";
+    /// The account to be closed has open holds.
+    AccountHasHolds, "account_has_holds", UNPROCESSABLE_ENTITY, "Money is held on the account";
     /// Not enough money, overdraft included.
     InsufficientFunds, "insufficient_funds", UNPROCESSABLE_ENTITY, "The account has insufficient funds";
     /// The account's total would pass its bound.
@@ -160,6 +188,19 @@ impl From<&Rejection> for Code {
             Rejection::AmountNotPositive => Self::AmountNotPositive,
             Rejection::AmountTooLarge => Self::AmountTooLarge,
             Rejection::EffectiveDateOutOfRange { .. } => Self::EffectiveDateOutOfRange,
+            Rejection::ExpiryOutOfRange { .. } => Self::ExpiryOutOfRange,
+            Rejection::HoldNotFound { .. } => Self::HoldNotFound,
+            Rejection::HoldNotOpen { .. } => Self::HoldNotOpen,
+            Rejection::HoldExpired { .. } => Self::HoldExpired,
+            Rejection::OriginalNotFound { .. } => Self::OriginalNotFound,
+            Rejection::OriginalNotAnEntry { .. } => Self::OriginalNotAnEntry,
+            Rejection::OriginalIsReversal { .. } => Self::OriginalIsReversal,
+            Rejection::OriginalReversed { .. } => Self::OriginalReversed,
+            Rejection::ReversalAboveOriginal { .. } => Self::ReversalAboveOriginal,
+            Rejection::CaptureAboveHold { .. } => Self::CaptureAboveHold,
+            Rejection::HoldNotPossible { .. } => Self::HoldNotPossible,
+            Rejection::TooManyHolds { .. } => Self::TooManyHolds,
+            Rejection::AccountHasHolds { .. } => Self::AccountHasHolds,
             Rejection::AccountCodeInvalid => Self::AccountCodeInvalid,
             Rejection::AccountExists { .. } => Self::AccountExists,
             Rejection::SameAccount { .. } => Self::SameAccount,
@@ -391,7 +432,7 @@ mod tests {
 
     #[test]
     fn every_rejection_keeps_its_code() {
-        let account = AccountId(1);
+        let (account, id) = (AccountId(1), CommandId(2));
         let currency: Currency = "EUR".parse().unwrap();
         let all = [
             Rejection::PostingsOutOfBounds { count: 1 },
@@ -410,12 +451,25 @@ mod tests {
             Rejection::AccountNotEmpty { account, balance_minor: 1 },
             Rejection::InsufficientFunds { account, available_minor: 1, required_minor: 2 },
             Rejection::BalanceOverflow { account },
+            Rejection::ExpiryOutOfRange { after: Timestamp(1), latest: Timestamp(2) },
+            Rejection::HoldNotFound { hold: id },
+            Rejection::HoldNotOpen { hold: id },
+            Rejection::HoldExpired { hold: id, expires_at: Timestamp(1) },
+            Rejection::OriginalNotFound { entry: id },
+            Rejection::OriginalNotAnEntry { entry: id },
+            Rejection::OriginalIsReversal { entry: id },
+            Rejection::OriginalReversed { entry: id },
+            Rejection::ReversalAboveOriginal { entry: id, posting: 0, left_minor: 1, required_minor: 2 },
+            Rejection::CaptureAboveHold { hold: id, left_minor: 1, required_minor: 2 },
+            Rejection::HoldNotPossible { account },
+            Rejection::TooManyHolds { limit: 1 },
+            Rejection::AccountHasHolds { account, held_minor: 1 },
         ];
         for rejection in &all {
             let code = Code::from(rejection);
             assert_eq!(code.code(), rejection.code());
             let expected = match code {
-                Code::AccountNotFound => 404,
+                Code::AccountNotFound | Code::HoldNotFound | Code::OriginalNotFound => 404,
                 Code::AccountExists => 409,
                 _ => 422,
             };

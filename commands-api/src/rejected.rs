@@ -32,9 +32,14 @@ pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: 
         | CommandBody::CloseAccount(_)
         | CommandBody::TopUp(_)
         | CommandBody::Withdraw(_)
-        | CommandBody::PostEntry(_) => None,
+        | CommandBody::PostEntry(_)
+        | CommandBody::PlaceHold(_)
+        | CommandBody::CaptureHold(_)
+        | CommandBody::VoidHold(_)
+        | CommandBody::ReverseEntry(_) => None,
     };
-    if principal.customer.is_some() && shows_figures(rejection) && account(rejection) != own {
+    let is_own = own.is_some() && account(rejection) == own;
+    if principal.customer.is_some() && shows_figures(rejection) && !is_own {
         return None;
     }
     let mut tree = serde_json::to_value(rejection).ok()?;
@@ -43,11 +48,16 @@ pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: 
     (!fields.is_empty()).then_some(tree)
 }
 
-/// Whether a rejection tells something of an account's balance.
+/// Whether a rejection tells something of an account's balance, or of a hold or an entry that it has.
 const fn shows_figures(rejection: &Rejection) -> bool {
     matches!(
         rejection,
-        Rejection::InsufficientFunds { .. } | Rejection::AccountNotEmpty { .. } | Rejection::BalanceOverflow { .. }
+        Rejection::InsufficientFunds { .. }
+            | Rejection::AccountNotEmpty { .. }
+            | Rejection::AccountHasHolds { .. }
+            | Rejection::BalanceOverflow { .. }
+            | Rejection::CaptureAboveHold { .. }
+            | Rejection::ReversalAboveOriginal { .. }
     )
 }
 
@@ -61,6 +71,8 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::AccountFrozen { account }
         | Rejection::AccountNotFrozen { account }
         | Rejection::CurrencyMismatch { account, .. }
+        | Rejection::HoldNotPossible { account }
+        | Rejection::AccountHasHolds { account, .. }
         | Rejection::AccountNotEmpty { account, .. }
         | Rejection::InsufficientFunds { account, .. }
         | Rejection::BalanceOverflow { account } => Some(*account),
@@ -69,6 +81,17 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::AmountTooLarge
         | Rejection::EffectiveDateOutOfRange { .. }
         | Rejection::AccountCodeInvalid
+        | Rejection::ExpiryOutOfRange { .. }
+        | Rejection::HoldNotFound { .. }
+        | Rejection::HoldNotOpen { .. }
+        | Rejection::HoldExpired { .. }
+        | Rejection::OriginalNotFound { .. }
+        | Rejection::OriginalNotAnEntry { .. }
+        | Rejection::OriginalIsReversal { .. }
+        | Rejection::OriginalReversed { .. }
+        | Rejection::ReversalAboveOriginal { .. }
+        | Rejection::CaptureAboveHold { .. }
+        | Rejection::TooManyHolds { .. }
         | Rejection::EntryUnbalanced { .. } => None,
     }
 }
@@ -79,7 +102,11 @@ fn currency(command: &CommandBody) -> Option<Currency> {
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => Some(cash.amount.currency),
         CommandBody::PostTransfer(transfer) => Some(transfer.amount.currency),
         CommandBody::OpenAccount(open) => Some(open.currency),
+        CommandBody::PlaceHold(hold) => Some(hold.amount.currency),
+        CommandBody::CaptureHold(capture) => Some(capture.amount.currency),
         CommandBody::PostEntry(_)
+        | CommandBody::VoidHold(_)
+        | CommandBody::ReverseEntry(_)
         | CommandBody::FreezeAccount(_)
         | CommandBody::UnfreezeAccount(_)
         | CommandBody::CloseAccount(_) => None,
@@ -88,9 +115,9 @@ fn currency(command: &CommandBody) -> Option<Currency> {
 
 /// The figures in words. An account is short in the currency of the command: another one is refused before.
 fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String> {
+    let money = |minor| currency.map(|currency| Money::new(minor, currency));
     match rejection {
         Rejection::InsufficientFunds { available_minor, required_minor, .. } => {
-            let money = |minor| currency.map(|currency| Money::new(minor, currency));
             let (available, required) = (money(*available_minor)?, money(*required_minor)?);
             Some(format!("{required} are required and {available} are available"))
         }
@@ -101,6 +128,15 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         Rejection::EffectiveDateOutOfRange { earliest, latest } => {
             Some(format!("dates from {earliest} to {latest} are open"))
         }
+        Rejection::ExpiryOutOfRange { after, latest } => {
+            Some(format!("a deadline must lie after {after} and not after {latest}"))
+        }
+        Rejection::HoldExpired { expires_at, .. } => Some(format!("its deadline was {expires_at}")),
+        Rejection::CaptureAboveHold { left_minor, required_minor, .. } => {
+            let (left, required) = (money(*left_minor)?, money(*required_minor)?);
+            Some(format!("{required} are required and {left} are left of the hold"))
+        }
+        Rejection::TooManyHolds { limit } => Some(format!("a book has at most {limit} open holds")),
         Rejection::CurrencyMismatch { account_currency, .. } => Some(format!("the account is in {account_currency}")),
         Rejection::PostingsOutOfBounds { .. }
         | Rejection::AmountNotPositive
@@ -113,22 +149,43 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         | Rejection::AccountFrozen { .. }
         | Rejection::AccountNotFrozen { .. }
         | Rejection::AccountNotEmpty { .. }
+        | Rejection::AccountHasHolds { .. }
+        | Rejection::HoldNotFound { .. }
+        | Rejection::HoldNotOpen { .. }
+        | Rejection::HoldNotPossible { .. }
+        | Rejection::OriginalNotFound { .. }
+        | Rejection::OriginalNotAnEntry { .. }
+        | Rejection::OriginalIsReversal { .. }
+        | Rejection::OriginalReversed { .. }
+        | Rejection::ReversalAboveOriginal { .. }
         | Rejection::BalanceOverflow { .. } => None,
     }
 }
 
-/// The member of the body that a rejection is about. An account in the path has none.
+/// The member of the body that a rejection is about. An account, a hold or an entry in the path has none.
 fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
     let member = match rejection {
         Rejection::EffectiveDateOutOfRange { .. } => "effective_on",
         Rejection::EntryUnbalanced { .. } | Rejection::PostingsOutOfBounds { .. } => "postings",
         Rejection::AccountCodeInvalid => "code",
+        Rejection::ExpiryOutOfRange { .. } => "expires_at",
+        Rejection::CaptureAboveHold { .. } => "amount",
+        Rejection::ReversalAboveOriginal { posting, .. } => return part(*posting, command),
         Rejection::CurrencyMismatch { .. } | Rejection::InsufficientFunds { .. }
-            if !matches!(command, CommandBody::PostEntry(_)) =>
+            if !matches!(command, CommandBody::PostEntry(_) | CommandBody::ReverseEntry(_)) =>
         {
             if matches!(rejection, Rejection::CurrencyMismatch { .. }) { "currency" } else { "amount" }
         }
-        Rejection::AmountNotPositive | Rejection::AmountTooLarge => return None,
+        Rejection::AmountNotPositive
+        | Rejection::AmountTooLarge
+        | Rejection::HoldNotFound { .. }
+        | Rejection::HoldNotOpen { .. }
+        | Rejection::HoldExpired { .. }
+        | Rejection::OriginalNotFound { .. }
+        | Rejection::OriginalNotAnEntry { .. }
+        | Rejection::OriginalIsReversal { .. }
+        | Rejection::OriginalReversed { .. }
+        | Rejection::TooManyHolds { .. } => return None,
         Rejection::AccountExists { .. }
         | Rejection::SameAccount { .. }
         | Rejection::AccountNotFound { .. }
@@ -136,11 +193,20 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::AccountFrozen { .. }
         | Rejection::AccountNotFrozen { .. }
         | Rejection::CurrencyMismatch { .. }
+        | Rejection::HoldNotPossible { .. }
+        | Rejection::AccountHasHolds { .. }
         | Rejection::AccountNotEmpty { .. }
         | Rejection::InsufficientFunds { .. }
         | Rejection::BalanceOverflow { .. } => return account_member(account(rejection)?, command),
     };
     Some(format!("#/{member}"))
+}
+
+/// The part of a reversal that named this posting.
+fn part(posting: u32, command: &CommandBody) -> Option<String> {
+    let CommandBody::ReverseEntry(reverse) = command else { return None };
+    let at = reverse.postings.as_ref()?.iter().position(|part| part.posting == posting)?;
+    Some(format!("#/postings/{at}/amount"))
 }
 
 /// The member that named this account.
@@ -149,6 +215,8 @@ fn account_member(account: AccountId, command: &CommandBody) -> Option<String> {
         CommandBody::PostTransfer(transfer) if transfer.to == account => Some("#/to".into()),
         CommandBody::PostTransfer(transfer) if transfer.from == account => Some("#/from".into()),
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) if cash.account == account => Some("#/account".into()),
+        CommandBody::PlaceHold(hold) if hold.account == account => Some("#/account".into()),
+        CommandBody::CaptureHold(capture) if capture.to == account => Some("#/to".into()),
         CommandBody::PostEntry(entry) => {
             let at = entry.postings.iter().position(|posting| posting.account == account)?;
             Some(format!("#/postings/{at}/account"))
@@ -160,6 +228,10 @@ fn account_member(account: AccountId, command: &CommandBody) -> Option<String> {
         | CommandBody::CloseAccount(_)
         | CommandBody::TopUp(_)
         | CommandBody::Withdraw(_)
+        | CommandBody::PlaceHold(_)
+        | CommandBody::CaptureHold(_)
+        | CommandBody::VoidHold(_)
+        | CommandBody::ReverseEntry(_)
         | CommandBody::PostTransfer(_) => None,
     }
 }

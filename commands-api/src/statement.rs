@@ -4,6 +4,7 @@
 //! twice or left out, however much is posted between two pages.
 
 use axum::http::StatusCode;
+use event_schemas::entry::EntryOrigin;
 use event_schemas::{AccountId, CivilDate, CommandId, PrincipalId, Sequence, Side, Timestamp};
 use projections::statements::{Order, StatementCursor, StatementLine, statement_page};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,12 @@ struct LineJson {
     #[serde(skip_serializing_if = "str::is_empty")]
     reference: Box<str>,
     command_id: CommandId,
+    /// Of a capture: the hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<CommandId>,
+    /// Of a reversal: the command whose entry it takes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reverses: Option<CommandId>,
     /// Who gave the command; customers are not shown who moved their money in the house.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<PrincipalId>,
@@ -116,6 +123,11 @@ fn position(bytes: &[u8]) -> Result<StatementCursor, Problem> {
 }
 
 fn line_json(line: StatementLine, shows_actor: bool) -> LineJson {
+    let (hold, reverses) = match line.origin {
+        EntryOrigin::Command(_) => (None, None),
+        EntryOrigin::Capture(hold) => (Some(hold), None),
+        EntryOrigin::Reversal(entry) => (None, Some(entry)),
+    };
     LineJson {
         sequence: line.sequence,
         posting: line.posting,
@@ -125,9 +137,11 @@ fn line_json(line: StatementLine, shows_actor: bool) -> LineJson {
         currency: line.amount.currency.to_string(),
         effective_on: line.effective_on,
         recorded_at: line.recorded_at,
-        entry_kind: line.entry_kind.name(),
+        entry_kind: line.origin.name(),
         reference: line.reference,
         command_id: line.command,
+        hold,
+        reverses,
         actor: shows_actor.then_some(line.actor),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Accepted {
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<AccountId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<CommandId>,
     #[serde(skip)]
     pub(crate) replayed: bool,
 }
@@ -48,7 +50,9 @@ pub(crate) fn told(answer: Answer, prepared: &Prepared, principal: &Principal) -
     match answer {
         Answer::Recorded { verdict: Verdict::Accepted, sequence, recorded_at, replayed } => {
             let account = opened(body);
-            Ok(Accepted { command_id: *id, sequence, recorded_at, verdict: "accepted", account, replayed })
+            // A hold has the id of the command that placed it.
+            let hold = matches!(body, CommandBody::PlaceHold(_)).then_some(*id);
+            Ok(Accepted { command_id: *id, sequence, recorded_at, verdict: "accepted", account, hold, replayed })
         }
         Answer::Recorded { verdict: Verdict::Rejected(rejection), sequence, recorded_at, replayed } => {
             Err(rejected::problem(&rejection, body, principal).with_command(*id).with_record(
@@ -73,7 +77,11 @@ fn opened(body: &CommandBody) -> Option<AccountId> {
         | CommandBody::TopUp(_)
         | CommandBody::Withdraw(_)
         | CommandBody::PostTransfer(_)
-        | CommandBody::PostEntry(_) => None,
+        | CommandBody::PostEntry(_)
+        | CommandBody::PlaceHold(_)
+        | CommandBody::CaptureHold(_)
+        | CommandBody::VoidHold(_)
+        | CommandBody::ReverseEntry(_) => None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What clients are shown of read models: amounts as texts with the decimals of their currency.
 
 use event_schemas::command::BalancePolicy;
-use event_schemas::{AccountId, Currency, Money, Sequence, Timestamp};
-use projections::balances::{AccountView, BalanceView};
+use event_schemas::{AccountId, CommandId, Currency, Money, Sequence, Timestamp};
+use projections::balances::{AccountView, BalanceView, HoldView};
 use serde::{Serialize, Serializer};
 
 /// An amount of minor units, written as a decimal.
@@ -102,6 +102,44 @@ impl From<BalanceView> for BalanceJson {
             pending_debits: amount(view.pending_debits_minor),
             pending_credits: amount(view.pending_credits_minor),
             sequence: view.sequence,
+        }
+    }
+}
+
+/// A hold.
+#[derive(Serialize)]
+pub(crate) struct HoldJson {
+    hold: CommandId,
+    account: AccountId,
+    status: &'static str,
+    currency: String,
+    amount: AmountJson,
+    left: AmountJson,
+    captured: AmountJson,
+    /// `null` if no time ends it.
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reference: Box<str>,
+    placed_sequence: Sequence,
+    placed_at: Timestamp,
+    changed_sequence: Sequence,
+}
+
+impl From<HoldView> for HoldJson {
+    fn from(view: HoldView) -> Self {
+        Self {
+            hold: view.hold,
+            account: view.account,
+            status: view.status.name(),
+            currency: view.amount.currency.to_string(),
+            amount: view.amount.into(),
+            left: view.left.into(),
+            captured: view.captured.into(),
+            expires_at: view.expires_at,
+            reference: view.reference,
+            placed_sequence: view.placed_sequence,
+            placed_at: view.placed_at,
+            changed_sequence: view.changed_sequence,
         }
     }
 }

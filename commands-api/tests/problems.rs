@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use commands_api::problem::Code;
 use commands_api::{ApiState, Budgets, KeyFile, KeyRing, NewKey, Scope, router};
 use common::{ADMIN, Answered, Asked, NOON, READER, Script, Scripted, ask, parts, scripted};
-use event_schemas::{AccountId, CivilDate, Currency, Rejection, Sequence};
+use event_schemas::{AccountId, CivilDate, CommandId, Currency, Rejection, Sequence};
 use ledger_core::ports::{Answer, EngineFault, SubmitError, Verdict};
 use projections::memory::MemoryRows;
 use projections::ports::{ReadRows, RowChanges, Rows, RowsFault, Table};
@@ -89,7 +89,7 @@ fn over_rows(rows: Option<Arc<dyn Rows>>, path: &str) -> Asked {
 
 /// A request that ends with this code. A new code does not compile without one.
 async fn provoke(code: Code) -> Answered {
-    let account = AccountId(0xacc);
+    let (account, hold) = (AccountId(0xacc), CommandId(0x401d));
     let eur: Currency = "EUR".parse().unwrap();
     let asked = match code {
         Code::InvalidJson => with_body("{"),
@@ -128,6 +128,30 @@ async fn provoke(code: Code) -> Answered {
             ask(&router, "GET", "/v1/books/2").key(ADMIN)
         }
         Code::AccountNotFound => transfer(rejected(Rejection::AccountNotFound { account })),
+        Code::HoldNotFound => get("/holds/0190a5d4-7c1e-7000-8000-000000000001"),
+        Code::HoldNotOpen => transfer(rejected(Rejection::HoldNotOpen { hold })),
+        Code::HoldExpired => transfer(rejected(Rejection::HoldExpired { hold, expires_at: NOON })),
+        Code::ExpiryOutOfRange => transfer(rejected(Rejection::ExpiryOutOfRange { after: NOON, latest: NOON })),
+        Code::HoldNotPossible => transfer(rejected(Rejection::HoldNotPossible { account })),
+        Code::TooManyHolds => transfer(rejected(Rejection::TooManyHolds { limit: 7 })),
+        Code::CaptureAboveHold => {
+            transfer(rejected(Rejection::CaptureAboveHold { hold, left_minor: 5, required_minor: 1_000 }))
+        }
+        Code::AccountHasHolds => transfer(rejected(Rejection::AccountHasHolds { account, held_minor: 5 })),
+        Code::OriginalNotFound => transfer(rejected(Rejection::OriginalNotFound { entry: hold })),
+        Code::OriginalNotAnEntry => transfer(rejected(Rejection::OriginalNotAnEntry { entry: hold })),
+        Code::OriginalIsReversal => transfer(rejected(Rejection::OriginalIsReversal { entry: hold })),
+        Code::OriginalReversed => transfer(rejected(Rejection::OriginalReversed { entry: hold })),
+        Code::ReversalAboveOriginal => {
+            let above =
+                Rejection::ReversalAboveOriginal { entry: hold, posting: 0, left_minor: 5, required_minor: 1_000 };
+            transfer(rejected(above))
+        }
+        Code::TimeInvalid => {
+            let (router, _) = scripted(Vec::new());
+            let body = r#"{"account":"a:1","amount":"1.00","currency":"EUR","expires_at":"tomorrow"}"#;
+            ask(&router, "POST", "/v1/books/1/holds").key(ADMIN).idempotent("k").body(body)
+        }
         Code::CommandNotFound => get("/commands/0190a5d4-7c1e-7000-8000-000000000001"),
         Code::MethodNotAllowed => {
             let (router, _) = scripted(Vec::new());

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -304,12 +304,21 @@ impl House {
     }
 
     pub fn with(change: impl FnOnce(&mut ApiParts)) -> Self {
+        Self::at(Arc::new(AtomicI64::new(NOON.0)), change)
+    }
+
+    /// A book whose clock stands at these microseconds.
+    pub fn at(now_us: Arc<AtomicI64>, change: impl FnOnce(&mut ApiParts)) -> Self {
+        let (wall_us, monotonic_us) = (Arc::clone(&now_us), now_us);
         let book = MemoryBook::new(BookId::FIRST);
         let engine = Engine::start(EngineParts {
             journal: Box::new(book.writer()),
             ids: Box::<MapIndex>::default(),
             checkpoints: Arc::new(NoCheckpoints),
-            clock: Clock { wall: Arc::new(|| NOON), monotonic_us: Arc::new(|| 0) },
+            clock: Clock {
+                wall: Arc::new(move || Timestamp(wall_us.load(Ordering::SeqCst))),
+                monotonic_us: Arc::new(move || monotonic_us.load(Ordering::SeqCst)),
+            },
             options: EngineOptions { nonce: 42, ..EngineOptions::default() },
         })
         .unwrap();
@@ -351,14 +360,19 @@ impl House {
 
     /// Two customers with money and a trial balance to compare with.
     pub async fn furnished() -> Self {
-        let mut house = Self::new();
+        Self::new().furnish().await
+    }
+
+    /// Furnishes it.
+    pub async fn furnish(mut self) -> Self {
+        let house = &mut self;
         for (code, owner) in [("anna:eur", "client:anna"), ("boris:eur", "client:boris")] {
             let body = format!(r#"{{"code":"{code}","kind":"liability","currency":"EUR","owner":"{owner}"}}"#);
             house.post(ADMIN, "accounts", &body).await.expect(201, "");
             let body = format!(r#"{{"account":"{code}","amount":"100.00","currency":"EUR"}}"#);
             house.post(ADMIN, "top-ups", &body).await.expect(201, "");
         }
-        house
+        self
     }
 
     /// The balance of an account as a text.
