@@ -4,7 +4,7 @@
 //! and its amount in the posting's currency. The command has minor units alone, so the currency is compared here, with the
 //! original as it is on record.
 
-use event_schemas::bounds::{POSTINGS_MAX, TEXT_MAX_BYTES};
+use event_schemas::bounds::{POSTINGS_MAX, POSTINGS_MIN, TEXT_MAX_BYTES};
 use event_schemas::command::{ReverseEntry, ReversedPart};
 use event_schemas::{CommandBody, CommandId, Currency};
 
@@ -57,8 +57,8 @@ fn prepare(
     };
     let (postings, currencies) = match &request.postings {
         None => (None, Vec::new()),
-        Some(parts) if !(1..=POSTINGS_MAX).contains(&parts.len()) => {
-            let detail = format!("a reversal names 1 to {POSTINGS_MAX} postings, or none for all that is left");
+        Some(parts) if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&parts.len()) => {
+            let detail = format!("a reversal names {POSTINGS_MIN} to {POSTINGS_MAX} postings, or none for all that is left");
             return Err(Problem::field(Code::PostingsOutOfBounds, "#/postings", detail));
         }
         Some(parts) => {

@@ -93,9 +93,9 @@ async fn a_hold_is_placed_captured_in_parts_and_ended_by_the_last() {
     let path = format!("holds/{id}/capture");
     house.post(ADMIN, &path, &capture(json!({"fee": "1.00", "reference": "night 1"}))).await.expect(201, "");
     assert_eq!(figures(&house, "anna:eur").await, ["74.00", "34.00", "40.00"], "what is available stays");
-    let above =
-        unmoved(&mut house, &path, &capture(json!({"amount": "34.01"})), (422, "capture_above_hold", "#/amount", true));
-    assert_eq!(above.await.body["detail"], "34.01 EUR are required and 34.00 EUR are left of the hold");
+    let above = capture(json!({"amount": "34.01"}));
+    let above = unmoved(&mut house, &path, &above, (422, "capture_above_hold", "#/amount", true)).await;
+    assert_eq!(above.body["detail"], "34.01 EUR are required and 34.00 EUR are left of the hold");
     let with_fee = capture(json!({"amount": "34.00", "fee": "0.01"}));
     unmoved(&mut house, &path, &with_fee, (422, "capture_above_hold", "#/amount", true)).await;
     house.post(ADMIN, &path, &capture(json!({"amount": "10.00", "last": true}))).await.expect(201, "");
@@ -282,6 +282,11 @@ async fn an_entry_is_reversed_in_parts_and_never_above_itself() {
     }
     let lacking = r#"{"postings":[{"amount":"1.00","currency":"EUR"}]}"#;
     unmoved(&mut house, &path, lacking, (400, "missing_field", "#/postings/0/posting", false)).await;
+    let single = r#"{"postings":[{"posting":0,"amount":"1.00","currency":"EUR"}]}"#;
+    unmoved(&mut house, &path, single, (422, "postings_out_of_bounds", "#/postings", false)).await;
+    let part = |posting, amount: &str| json!({"posting": posting, "amount": amount, "currency": "EUR"});
+    let twice = json!({"postings": [part(1, "8.00"), part(1, "8.00"), part(0, "16.00")]}).to_string();
+    unmoved(&mut house, &path, &twice, (422, "reversal_above_original", "#/postings/0/amount", true)).await;
     unmoved(&mut house, &path, r#"{"postings":[]}"#, (422, "postings_out_of_bounds", "#/postings", false)).await;
 
     // The rest, fee included.
@@ -310,7 +315,8 @@ async fn what_can_be_reversed() {
     ] {
         unmoved(&mut house, &format!("entries/{entry}/reverse"), "", (status, code, "", recorded)).await;
     }
-    let part = r#"{"postings":[{"posting":0,"amount":"1.00","currency":"EUR"}]}"#;
+    let part = |posting| json!({"posting": posting, "amount": "1.00", "currency": "EUR"});
+    let part = &json!({"postings": [part(0), part(1)]}).to_string();
     unmoved(&mut house, &format!("entries/{SOMETHING}/reverse"), part, (404, "original_not_found", "", true)).await;
 
     let captured = id(&house.post(ADMIN, &format!("holds/{placed}/capture"), &capture(json!({"last": true}))).await);
@@ -388,7 +394,8 @@ async fn holds_and_reversals_in_a_batch() {
         (json!({"type": "reversal", "idempotency_key": "r"}), "missing_field", "#/items/0/entry"),
         (
             json!({"type": "reversal", "idempotency_key": "r", "entry": paid,
-                   "postings": [{"posting": 0, "amount": "1.00", "currency": "EUR"}]}),
+                   "postings": [{"posting": 0, "amount": "1.00", "currency": "EUR"},
+                                {"posting": 1, "amount": "1.00", "currency": "EUR"}]}),
             "field_invalid",
             "#/items/0/postings",
         ),
