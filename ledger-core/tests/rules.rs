@@ -295,6 +295,190 @@ close ann => account_not_empty ann 100
 freeze gone => account_not_found gone
 ";
 
+const HOLDS: &str = "
+# A hold posts nothing and takes from what is available; a capture posts it, the last one releases the rest.
+open ann liability EUR overdraft 5
+open bob liability EUR
+top_up ann 10 EUR
+h1: hold ann 15.01 EUR => insufficient_funds ann 1500 1501
+h2: hold ann 12 EUR reference bill => held
+balance ann => 10.00
+held ann => 12.00
+transfer ann bob 3.01 EUR => insufficient_funds ann 300 301
+transfer ann bob 3 EUR => D ann 3.00 EUR C bob 3.00 EUR
+hold ann 0.01 EUR => insufficient_funds ann 0 1
+capture h2 bob 4 EUR fee 0.50 => opens fees:EUR, D ann 4.50 EUR C bob 4.00 EUR C fees:EUR 0.50 EUR left 750 released 0
+held ann => 7.50
+capture h2 bob 7 EUR fee 0.51 => capture_above_hold 750 751
+capture h2 bob 7.51 EUR last => capture_above_hold 750 751
+capture h2 bob 2 EUR last on 2026-11-20 => D ann 2.00 EUR C bob 2.00 EUR on 2026-11-20 left 0 released 550
+held ann => 0.00
+balance ann => 0.50
+capture h2 bob 1 EUR => hold_not_open
+void h2 => hold_not_open
+transfer ann bob 5.50 EUR => D ann 5.50 EUR C bob 5.50 EUR
+
+# A capture of all closes the hold; a void gives back all that is left.
+open ann liability EUR overdraft 10
+open bob liability EUR
+h1: hold ann 4 EUR => held
+h2: hold ann 6 EUR => held
+capture h1 bob 4 EUR => D ann 4.00 EUR C bob 4.00 EUR left 0 released 0
+void h1 => hold_not_open
+capture h2 bob 1 EUR => D ann 1.00 EUR C bob 1.00 EUR left 500 released 0
+void h2 => voided 5.00 EUR
+void h2 => hold_not_open
+capture h2 bob 1 EUR => hold_not_open
+held ann => 0.00
+
+# No hold: an unknown id, a refused hold, another command.
+open ann liability EUR overdraft 10
+open bob liability EUR
+h1: hold ann 99 EUR => insufficient_funds ann 1000 9900
+e1: transfer ann bob 1 EUR => D ann 1.00 EUR C bob 1.00 EUR
+capture gone bob 1 EUR => hold_not_found
+void gone => hold_not_found
+capture h1 bob 1 EUR => hold_not_found
+void e1 => hold_not_found
+
+# The deadline: after the time of recording, at most 400 days ahead; at it, the hold expires.
+open ann liability EUR overdraft 10
+open bob liability EUR
+hold ann 1 EUR until 0 => expiry_out_of_range
+hold ann 1 EUR until -1 => expiry_out_of_range
+hold ann 1 EUR until 34560001 => expiry_out_of_range
+h1: hold ann 1 EUR until 34560000 => held
+h2: hold ann 2 EUR until 60 => held
+h3: hold ann 3 EUR until 60 => held
+h4: hold ann 4 EUR until 61 => held
+wait 59 => 0 expired
+capture h2 bob 0.50 EUR => D ann 0.50 EUR C bob 0.50 EUR left 150 released 0
+held ann => 9.50
+wait 1 => 2 expired
+held ann => 5.00
+capture h2 bob 0.50 EUR => hold_expired 0
+void h3 => hold_expired 0
+capture h4 bob 1 EUR last => D ann 1.00 EUR C bob 1.00 EUR left 0 released 300
+void h4 => hold_not_open
+wait 1 => 0 expired
+void h4 => hold_expired 0
+void h1 => voided 1.00 EUR
+
+# A frozen account: nothing is held or captured, but what is held can be let go.
+open ann liability EUR overdraft 10
+open bob liability EUR
+h1: hold ann 4 EUR
+h2: hold ann 3 EUR until 60
+freeze ann
+hold ann 1 EUR => account_frozen ann
+capture h1 bob 1 EUR => account_frozen ann
+void h1 => voided 4.00 EUR
+wait 60 => 1 expired
+unfreeze ann
+h3: hold ann 4 EUR
+freeze bob
+capture h3 bob 1 EUR => account_frozen bob
+close bob
+capture h3 bob 1 EUR => account_closed bob
+close ann => account_has_holds ann 400
+void h3
+close ann => closed
+hold ann 1 EUR => account_closed ann
+
+# Who can be held, and in which currency.
+open ann liability EUR overdraft 10
+open pit asset EUR
+open exp expense EUR unlimited
+open inc income EUR overdraft 1
+open equ equity EUR unlimited
+open usd liability USD
+hold gone 1 EUR => account_not_found gone
+hold ann 0 EUR => amount_not_positive
+hold ann m1000000000000000000000001 EUR => amount_too_large
+hold ann 1 USD => currency_mismatch ann EUR
+hold pit 1 EUR => hold_not_possible pit
+hold exp 1 EUR => hold_not_possible exp
+hold inc 1 EUR => held
+hold equ m1000000000000000000000000 EUR => held
+h1: hold ann 10 EUR => held
+capture h1 usd 1 EUR => currency_mismatch usd USD
+capture h1 usd 11 EUR => capture_above_hold 1000 1100
+capture h1 usd 11 USD => currency_mismatch ann EUR
+capture h1 ann 1 EUR => same_account ann
+capture h1 gone 1 EUR => account_not_found gone
+capture h1 gone 0 EUR => amount_not_positive
+capture h1 gone 1 EUR fee -1 => amount_not_positive
+capture h1 gone m1000000000000000000000000 EUR fee 1 => amount_too_large
+capture h1 gone 1 EUR on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+capture h1 pit 1 EUR => insufficient_funds pit 0 100
+";
+
+const REVERSALS: &str = "
+# In whole: the sides swapped, once.
+open ann liability EUR
+open bob liability EUR
+top_up ann 10 EUR
+e1: transfer ann bob 5 EUR fee 0.50
+r1: reverse e1 => C ann 5.50 EUR D bob 5.00 EUR D fees:EUR 0.50 EUR
+balance ann => 10.00
+balance bob => 0.00
+balance fees:EUR => 0.00
+reverse e1 => original_reversed
+reverse e1 0 1 1 1 => reversal_above_original 0 0 1
+reverse r1 => original_is_reversal
+
+# In parts, never more of a posting than was posted; then the rest.
+open ann liability EUR
+open bob liability EUR
+top_up ann 10 EUR
+e1: transfer ann bob 5 EUR fee 0.50
+reverse e1 0 200 1 200 => C ann 2.00 EUR D bob 2.00 EUR
+reverse e1 1 301 0 301 => reversal_above_original 1 300 301
+reverse e1 0 351 1 301 => reversal_above_original 0 350 351
+reverse e1 0 100 0 251 1 300 2 51 => reversal_above_original 0 250 251
+reverse e1 3 1 0 1 => reversal_above_original 3 0 1
+reverse e1 0 100 1 50 => entry_unbalanced EUR 50 100
+reverse e1 2 25 0 25 on 2026-11-20 => D fees:EUR 0.25 EUR C ann 0.25 EUR on 2026-11-20
+reverse e1 0 100 0 25 1 100 2 25 => C ann 1.00 EUR C ann 0.25 EUR D bob 1.00 EUR D fees:EUR 0.25 EUR
+reverse e1 => C ann 2.00 EUR D bob 2.00 EUR
+reverse e1 rest => original_reversed
+balance ann => 10.00
+balance bob => 0.00
+
+# What can be reversed: entries and captures.
+open ann liability EUR overdraft 10
+open bob liability EUR
+o1: open cat liability EUR
+x1: transfer ann bob 99 EUR => insufficient_funds ann 1000 9900
+h1: hold ann 5 EUR
+c1: capture h1 bob 3 EUR last => D ann 3.00 EUR C bob 3.00 EUR left 0 released 200
+reverse gone => original_not_found
+reverse x1 => original_not_an_entry
+reverse o1 => original_not_an_entry
+reverse h1 => original_not_an_entry
+reverse c1 => C ann 3.00 EUR D bob 3.00 EUR
+me: reverse me => original_not_found
+
+# Funds and accounts are checked as for any entry.
+open ann liability EUR
+open bob liability EUR
+e1: top_up ann 10 EUR
+e2: transfer ann bob 10 EUR
+reverse e1 => insufficient_funds ann 0 1000
+h1: hold bob 4 EUR
+reverse e2 => insufficient_funds bob 600 1000
+reverse e2 0 600 1 600 => C ann 6.00 EUR D bob 6.00 EUR
+freeze ann
+reverse e1 0 100 1 100 => account_frozen ann
+reverse e2 0 500 1 500 => reversal_above_original 0 400 500
+
+# Before the original is looked at.
+reverse gone 0 1 => postings_out_of_bounds 1
+reverse gone 0 0 1 0 => amount_not_positive
+reverse gone 0 1 1 1000000000000000000000001 => amount_too_large
+reverse gone 0 1 1 1 on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+";
+
 fn check(table: &str) {
     let mut desk = Desk::new();
     let mut wrong = Vec::new();
@@ -338,8 +522,18 @@ fn precedence() {
 }
 
 #[test]
+fn holds() {
+    check(HOLDS);
+}
+
+#[test]
+fn reversals() {
+    check(REVERSALS);
+}
+
+#[test]
 fn every_rejection_has_a_row() {
-    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE].concat();
+    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS].concat();
     for code in [
         "postings_out_of_bounds",
         "amount_not_positive",
@@ -356,6 +550,18 @@ fn every_rejection_has_a_row() {
         "entry_unbalanced",
         "account_not_empty",
         "insufficient_funds",
+        "expiry_out_of_range",
+        "hold_not_found",
+        "hold_not_open",
+        "hold_expired",
+        "original_not_found",
+        "original_not_an_entry",
+        "original_is_reversal",
+        "original_reversed",
+        "reversal_above_original",
+        "capture_above_hold",
+        "hold_not_possible",
+        "account_has_holds",
     ] {
         assert!(rows.contains(&format!("=> {code}")), "{code}");
     }

@@ -16,16 +16,19 @@ pub mod streams;
 use std::collections::BTreeMap;
 
 use event_schemas::codec::Reader;
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
+    ReverseEntry, ReversedPart, VoidHold,
+};
 use event_schemas::event::BookOpened;
 use event_schemas::{
-    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
-    PrincipalId, Rejection, Sequence, Side, Timestamp,
+    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Epoch, Event, EventBody, Money,
+    Posting, PrincipalId, RecordedEvent, Rejection, Sequence, Side, Timestamp,
 };
 use ledger_core::asked::asked;
 use ledger_core::audit::Auditor;
 use ledger_core::bound;
-use ledger_core::decide::{Context, Decision, decide};
+use ledger_core::decide::{Context, Decision, decide, named, next_expiry};
 use ledger_core::state::State;
 
 pub const BOOK: BookId = BookId::FIRST;
@@ -40,6 +43,7 @@ pub struct Desk {
     pub recorded_at: Timestamp,
     commands: u128,
     names: BTreeMap<AccountId, String>,
+    labels: BTreeMap<String, CommandId>,
 }
 
 impl Desk {
@@ -51,6 +55,7 @@ impl Desk {
             recorded_at: NOON,
             commands: 0,
             names: BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         desk.record(Event::engine(EventBody::BookOpened(BookOpened { book: BOOK, nonce: PrincipalId(0x90) })));
         desk
@@ -64,6 +69,7 @@ impl Desk {
         assert_eq!(read, event);
         self.state.apply(&read).unwrap();
         self.events.push(read);
+        self.auditor.at(self.recorded_at);
         self.auditor.observe(Sequence(self.events.len() as u64), &event);
         assert_eq!(self.auditor.findings(), [], "after {event:?}");
     }
@@ -71,8 +77,11 @@ impl Desk {
     /// Decides a command and records what it causes.
     pub fn give(&mut self, body: CommandBody) -> Decision {
         self.commands += 1;
+        self.expire();
         let command = Command { id: CommandId(self.commands), actor: ACTOR, body };
-        let decision = decide(&self.state, Context::at(self.recorded_at), &command);
+        let earlier = named(&self.state, &command.body).and_then(|id| recorded(&self.events, id));
+        let context = Context { recorded_at: self.recorded_at, named: earlier.as_ref() };
+        let decision = decide(&self.state, context, &command);
         let before = self.state.digest();
         let recorded = self.events.len();
         for open in &decision.opens {
@@ -97,9 +106,38 @@ impl Desk {
         decision
     }
 
-    /// What the desk says to a line of a table.
+    /// Expires what is due, as every block does first.
+    pub fn expire(&mut self) {
+        while let Some(body) = next_expiry(&self.state, self.recorded_at) {
+            let event = Event::engine(body);
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes);
+            assert!(bytes.len() <= bound::EXPIRY_BYTES);
+            self.record(event);
+        }
+    }
+
+    /// What the desk says to a line of a table. `h1: hold ann 5 EUR` gives the command a name; `wait 60` lets seconds pass.
     pub fn say(&mut self, line: &str) -> String {
+        if let Some((label, line)) = line.split_once(": ")
+            && !label.contains(' ')
+        {
+            self.labels.insert(label.into(), CommandId(self.commands + 1));
+            return self.say(line.trim());
+        }
         let mut words = line.split_whitespace();
+        if line.starts_with("wait ") {
+            let before = self.events.len();
+            self.recorded_at.0 += words.nth(1).unwrap().parse::<i64>().unwrap() * 1_000_000;
+            self.expire();
+            return format!("{} expired", self.events.len() - before);
+        }
+        if line.starts_with("held ") {
+            let id = self.account(words.nth(1).unwrap());
+            let account = self.state.account(id).unwrap();
+            assert_eq!(self.auditor.balances()[&id].held_minor, account.debits_pending_minor);
+            return Money::new(account.debits_pending_minor, account.currency).amount().to_string();
+        }
         if line.starts_with("balance ") {
             let id = self.account(words.nth(1).unwrap());
             let account = self.state.account(id).unwrap();
@@ -192,8 +230,41 @@ impl Desk {
                     .collect();
                 CommandBody::PostEntry(PostEntry { postings, effective_on, reference })
             }
+            "hold" => {
+                let expires_at = option("until")
+                    .map(|seconds| Timestamp(self.recorded_at.0 + seconds.parse::<i64>().unwrap() * 1_000_000));
+                let (account, amount) = (self.account(words[1]), money(words[2], words[3]));
+                CommandBody::PlaceHold(PlaceHold { account, amount, expires_at, reference })
+            }
+            "capture" => {
+                let amount = money(words[3], words[4]);
+                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let (hold, to, last) = (self.label(words[1]), self.account(words[2]), words.contains(&"last"));
+                CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
+            }
+            "void" => CommandBody::VoidHold(VoidHold { hold: self.label(words[1]), reason: "because".into() }),
+            "reverse" => {
+                let end = words.iter().position(|word| *word == "on").unwrap_or(words.len());
+                let part = |part: &[&str]| ReversedPart {
+                    posting: part[0].parse().unwrap(),
+                    amount_minor: part[1].parse().unwrap(),
+                };
+                let parts: Vec<_> = words[2..end].chunks(2).filter(|chunk| chunk.len() == 2).map(part).collect();
+                let postings = (words.get(2) != Some(&"rest") && end > 2).then_some(parts);
+                CommandBody::ReverseEntry(ReverseEntry {
+                    entry: self.label(words[1]),
+                    postings,
+                    effective_on,
+                    reference,
+                })
+            }
             other => panic!("no command {other}"),
         }
+    }
+
+    /// The command of a name; an unknown name stands for a command that never was.
+    fn label(&self, name: &str) -> CommandId {
+        self.labels.get(name).copied().unwrap_or(CommandId(u128::MAX))
     }
 
     fn act(&mut self, name: &str) -> AccountAct {
@@ -208,24 +279,32 @@ impl Desk {
             EventBody::AccountFrozen(_) => "frozen".into(),
             EventBody::AccountUnfrozen(_) => "unfrozen".into(),
             EventBody::AccountClosed(_) => "closed".into(),
-            EventBody::EntryPosted(entry) => {
-                let mut words: Vec<_> = entry
-                    .postings
-                    .iter()
-                    .map(|posting| {
-                        let side = if posting.side == Side::Debit { "D" } else { "C" };
-                        format!("{side} {} {}", self.name(posting.account), posting.money)
-                    })
-                    .collect();
-                if entry.effective_on != self.recorded_at.date_utc() {
-                    words.push(format!("on {}", entry.effective_on));
-                }
-                words.join(" ")
+            EventBody::EntryPosted(entry) => self.entry(&entry.postings, entry.effective_on),
+            EventBody::HoldPlaced(_) => "held".into(),
+            EventBody::HoldCaptured(captured) => {
+                let entry = self.entry(&captured.postings, captured.effective_on);
+                format!("{entry} left {} released {}", captured.left_minor, captured.released_minor)
             }
+            EventBody::HoldVoided(voided) => format!("voided {}", voided.released),
+            EventBody::EntryReversed(reversed) => self.entry(&reversed.postings, reversed.effective_on),
             EventBody::CommandRejected(rejected) => self.refused(&rejected.rejection),
             other => panic!("no verdict: {other:?}"),
         };
         opens.concat() + &verdict
+    }
+
+    fn entry(&self, postings: &[Posting], effective_on: CivilDate) -> String {
+        let mut words: Vec<_> = postings
+            .iter()
+            .map(|posting| {
+                let side = if posting.side == Side::Debit { "D" } else { "C" };
+                format!("{side} {} {}", self.name(posting.account), posting.money)
+            })
+            .collect();
+        if effective_on != self.recorded_at.date_utc() {
+            words.push(format!("on {effective_on}"));
+        }
+        words.join(" ")
     }
 
     fn refused(&self, rejection: &Rejection) -> String {
@@ -239,6 +318,7 @@ impl Desk {
             | Rejection::AccountClosed { account }
             | Rejection::AccountFrozen { account }
             | Rejection::AccountNotFrozen { account }
+            | Rejection::HoldNotPossible { account }
             | Rejection::BalanceOverflow { account } => format!(" {}", self.name(*account)),
             Rejection::CurrencyMismatch { account, account_currency } => {
                 format!(" {} {account_currency}", self.name(*account))
@@ -246,15 +326,41 @@ impl Desk {
             Rejection::EntryUnbalanced { currency, debits_minor, credits_minor } => {
                 format!(" {currency} {debits_minor} {credits_minor}")
             }
-            Rejection::AccountNotEmpty { account, balance_minor } => {
-                format!(" {} {balance_minor}", self.name(*account))
+            Rejection::AccountNotEmpty { account, balance_minor: minor }
+            | Rejection::AccountHasHolds { account, held_minor: minor } => {
+                format!(" {} {minor}", self.name(*account))
             }
+            Rejection::ExpiryOutOfRange { after, latest } => {
+                assert_eq!((*after, latest.0 - after.0), (self.recorded_at, 400 * 86_400_000_000));
+                String::new()
+            }
+            Rejection::HoldNotFound { .. }
+            | Rejection::HoldNotOpen { .. }
+            | Rejection::OriginalNotFound { .. }
+            | Rejection::OriginalNotAnEntry { .. }
+            | Rejection::OriginalIsReversal { .. }
+            | Rejection::OriginalReversed { .. } => String::new(),
+            Rejection::HoldExpired { expires_at, .. } => {
+                format!(" {}", (self.recorded_at.0 - expires_at.0) / 1_000_000)
+            }
+            Rejection::ReversalAboveOriginal { posting, left_minor, required_minor, .. } => {
+                format!(" {posting} {left_minor} {required_minor}")
+            }
+            Rejection::CaptureAboveHold { left_minor, required_minor, .. } => format!(" {left_minor} {required_minor}"),
+            Rejection::TooManyHolds { limit } => format!(" {limit}"),
             Rejection::InsufficientFunds { account, available_minor, required_minor } => {
                 format!(" {} {available_minor} {required_minor}", self.name(*account))
             }
         };
         format!("{}{observed}", rejection.code())
     }
+}
+
+/// The verdict of a command among these events, which are numbered from 1.
+pub fn recorded(events: &[Event], id: CommandId) -> Option<RecordedEvent> {
+    let at = events.iter().position(|event| event.cause.verdict_of() == Some(id))?;
+    let sequence = Sequence(at as u64 + 1);
+    Some(RecordedEvent { book: BOOK, sequence, recorded_at: NOON, epoch: Epoch(1), event: events[at].clone() })
 }
 
 /// `EUR`, or `EUR/3` for a currency that was recorded with another exponent.

@@ -1,11 +1,14 @@
 //! Streams of commands upon a few accounts: mostly sensible, so that much is accepted, and with every way to be refused.
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
-use event_schemas::command::{AccountAct, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
-use event_schemas::{AccountId, CivilDate, CommandBody, Currency, Money, Posting, Side, testing};
+use event_schemas::command::{
+    AccountAct, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer, ReverseEntry,
+    ReversedPart, VoidHold,
+};
+use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
 use proptest::prelude::*;
 
-use super::BOOK;
+use super::{BOOK, NOON};
 
 pub const CODES: [&str; 6] = ["ann", "bob", "cat", "dan", "eve", "fay"];
 
@@ -95,6 +98,44 @@ fn entry() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+fn hold() -> impl Strategy<Value = CommandBody> {
+    let seconds = prop_oneof![8 => 1..40_i64, 1 => prop::sample::select(vec![-1, 0, 34_560_000, 34_560_200])];
+    let deadline = seconds.prop_map(|seconds| Timestamp(NOON.0 + seconds * 1_000_000));
+    let owner = prop_oneof![12 => (0..CODES.len()).prop_map(person), 1 => account()];
+    (owner, minor(), currency(), prop::option::of(deadline)).prop_map(|(account, minor, currency, expires_at)| {
+        let amount = Money::new(minor, currency);
+        CommandBody::PlaceHold(PlaceHold { account, amount, expires_at, reference: "".into() })
+    })
+}
+
+/// How far back the command is that a capture, a void or a reversal names, of those that fit; see [`stream`].
+fn back() -> impl Strategy<Value = CommandId> {
+    prop_oneof![10 => (0..4_u128), 1 => 900..1_000_u128].prop_map(CommandId)
+}
+
+fn capture() -> impl Strategy<Value = CommandBody> {
+    let small = prop_oneof![6 => 1..120_i128, 1 => minor()];
+    (back(), account(), small, currency(), fee(), any::<bool>()).prop_map(
+        |(hold, to, minor, currency, fee_minor, last)| {
+            let amount = Money::new(minor, currency);
+            let (effective_on, reference) = (None, "".into());
+            CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
+        },
+    )
+}
+
+fn reverse() -> impl Strategy<Value = CommandBody> {
+    // A few of the first two postings, in equal amounts mostly, so that much balances.
+    let even = (1..200_i128).prop_map(|minor| vec![(0, minor), (1, minor)]);
+    let odd = prop::collection::vec((0..4_u32, minor()), 0..4);
+    let parts = prop_oneof![3 => even, 1 => odd].prop_map(|parts| {
+        parts.into_iter().map(|(posting, amount_minor)| ReversedPart { posting, amount_minor }).collect()
+    });
+    (back(), prop::option::of(parts), effective_on()).prop_map(|(entry, postings, effective_on)| {
+        CommandBody::ReverseEntry(ReverseEntry { entry, postings, effective_on, reference: "".into() })
+    })
+}
+
 /// A command upon a few accounts that often exist.
 pub fn command() -> BoxedStrategy<CommandBody> {
     let act = || account().prop_map(|account| AccountAct { account, reason: "".into() });
@@ -114,6 +155,10 @@ pub fn command() -> BoxedStrategy<CommandBody> {
             reference: cash.reference,
         })).boxed(),
         8 => entry().boxed(),
+        6 => hold().boxed(),
+        5 => capture().boxed(),
+        2 => back().prop_map(|hold| CommandBody::VoidHold(VoidHold { hold, reason: "".into() })).boxed(),
+        5 => reverse().boxed(),
     ]
     .boxed()
 }
@@ -136,4 +181,46 @@ pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
     let opened: Vec<_> = opened.collect();
     (prop_oneof![4 => opened.prop_map(Some), 1 => Just(None)], prop::collection::vec(command(), 1..120))
         .prop_map(|(opened, rest)| opened.into_iter().flatten().chain(rest).collect())
+        .prop_map(|mut commands: Vec<CommandBody>| {
+            aim(&mut commands);
+            commands
+        })
+}
+
+/// Turns "so many back" into the number of a command of this stream, which are numbered from 1: of a hold for captures and
+/// voids, of anything else (an entry mostly) for reversals. What is too far back names no command.
+fn aim(commands: &mut [CommandBody]) {
+    let (mut holds, mut others) = (Vec::new(), Vec::new());
+    for (number, body) in (1_u128..).zip(commands) {
+        let of = |ids: &[u128], back: CommandId| {
+            let found = usize::try_from(back.0).ok().and_then(|back| ids.iter().rev().nth(back)).copied();
+            CommandId(found.unwrap_or(1_000_000))
+        };
+        match body {
+            CommandBody::PlaceHold(_) => holds.push(number),
+            CommandBody::CaptureHold(capture) => {
+                capture.hold = of(&holds, capture.hold);
+                others.push(number);
+            }
+            CommandBody::VoidHold(void) => void.hold = of(&holds, void.hold),
+            CommandBody::ReverseEntry(reverse) => {
+                reverse.entry = of(&others, reverse.entry);
+                others.push(number);
+            }
+            CommandBody::OpenAccount(_) => {}
+            _ => others.push(number),
+        }
+    }
+}
+
+/// The same command with the ids of the commands that it names changed.
+pub fn renamed(body: &CommandBody, rename: impl Fn(CommandId) -> CommandId) -> CommandBody {
+    let mut body = body.clone();
+    match &mut body {
+        CommandBody::CaptureHold(capture) => capture.hold = rename(capture.hold),
+        CommandBody::VoidHold(void) => void.hold = rename(void.hold),
+        CommandBody::ReverseEntry(reverse) => reverse.entry = rename(reverse.entry),
+        _ => {}
+    }
+    body
 }
