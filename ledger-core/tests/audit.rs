@@ -11,12 +11,15 @@
 
 mod desk;
 
-use desk::{ACTOR, BOOK, Desk};
+use desk::{ACTOR, BOOK, Desk, NOON};
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CommandBody, OpenAccount};
-use event_schemas::event::{BookOpened, CommandRejected, EntryPosted, StateDigest};
+use event_schemas::event::{
+    BookOpened, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired, HoldPlaced, HoldVoided,
+    StateDigest,
+};
 use event_schemas::{
     AccountId, Cause, CivilDate, CommandId, Digest, EntryKind, Event, EventBody, Money, Posting, PrincipalId,
-    Rejection, Sequence,
+    Rejection, Sequence, Timestamp,
 };
 use ledger_core::audit::{Auditor, FINDINGS_KEPT, Law};
 
@@ -213,6 +216,189 @@ fn each_law_is_seen_when_it_is_broken() {
     }
 }
 
+/// The first command after those of [`Book::new`].
+const NEXT: CommandId = CommandId(6);
+/// The entry that [`Book::new`] posts, and where it stands.
+const ENTRY: (CommandId, Sequence) = (CommandId(5), Sequence(6));
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp(NOON.0 + seconds * 1_000_000)
+}
+
+fn hold_on(account: AccountId, minor: i128, expires_at: Option<Timestamp>) -> EventBody {
+    EventBody::HoldPlaced(HoldPlaced { account, amount: eur(minor), expires_at, reference: "".into() })
+}
+
+fn capture(minor: i128, released_minor: i128, left_minor: i128, last: bool) -> EventBody {
+    EventBody::HoldCaptured(HoldCaptured {
+        hold: NEXT,
+        last,
+        released_minor,
+        left_minor,
+        effective_on: NOON.date_utc(),
+        effective_on_named: false,
+        reference: "".into(),
+        postings: vec![Posting::debit(ANN, eur(minor)), Posting::credit(BOB, eur(minor))].into(),
+    })
+}
+
+fn void(account: AccountId, minor: i128) -> EventBody {
+    EventBody::HoldVoided(HoldVoided { hold: NEXT, account, released: eur(minor), reason: "".into() })
+}
+
+fn expire(hold: CommandId, minor: i128, expires_at: Timestamp) -> EventBody {
+    EventBody::HoldExpired(HoldExpired { hold, account: ANN, released: eur(minor), expires_at })
+}
+
+fn reversal(of: (CommandId, Sequence), places: &[u32], postings: &[Posting]) -> EventBody {
+    EventBody::EntryReversed(EntryReversed {
+        entry: of.0,
+        reverses: of.1,
+        rest: true,
+        effective_on: NOON.date_utc(),
+        effective_on_named: false,
+        reference: "".into(),
+        postings: postings.into(),
+        places: places.to_vec(),
+    })
+}
+
+/// Laws 5 and 6: what `decide` would never say is seen, each at its time.
+#[test]
+fn holds_deadlines_and_reversals_are_watched() {
+    let place = || hold_on(ANN, 60, Some(at(10)));
+    let (debit, credit) = (|id, minor| Posting::debit(id, eur(minor)), |id, minor| Posting::credit(id, eur(minor)));
+    let back = |minor| reversal(ENTRY, &[0, 1], &[credit(PIT, minor), debit(ANN, minor)]);
+    let other = CommandId(NEXT.0 + 1);
+    let adds_up: &[Law] = &[Law::HoldsAddUp];
+    let (in_time, once): (&[Law], &[Law]) = (&[Law::DeadlinesKept], &[Law::ReversedAtMostOnce]);
+    let cases: Vec<(&str, Vec<(i64, EventBody)>, &[Law])> = vec![
+        (
+            "a hold and its capture",
+            vec![(0, place()), (9, capture(20, 0, 40, false)), (9, capture(30, 10, 0, true))],
+            &[],
+        ),
+        ("held to the floor", vec![(0, hold_on(BOB, 50, None))], &[]),
+        ("held below the floor", vec![(0, hold_on(BOB, 51, None))], &[Law::PolicyRespected]),
+        (
+            "what is held is spent",
+            vec![(0, place()), (1, entry(&[debit(ANN, 41), credit(BOB, 41)]))],
+            &[Law::PolicyRespected],
+        ),
+        ("nothing is held", vec![(0, hold_on(ANN, 0, None))], adds_up),
+        ("held on an asset", vec![(0, hold_on(PIT, 1, None))], adds_up),
+        ("captured and held all the same", vec![(0, place()), (1, capture(30, 0, 60, false))], adds_up),
+        ("more than is held", vec![(0, place()), (1, capture(61, 0, -1, false))], adds_up),
+        ("released without being the last", vec![(0, place()), (1, capture(20, 40, 0, false))], adds_up),
+        ("the last, and something is left", vec![(0, place()), (1, capture(20, 0, 40, true))], adds_up),
+        ("captured after a void", vec![(0, place()), (1, void(ANN, 60)), (2, capture(1, 0, 59, false))], adds_up),
+        ("voided twice", vec![(0, place()), (1, void(ANN, 60)), (2, void(ANN, 60))], adds_up),
+        ("another amount is voided", vec![(0, place()), (1, void(ANN, 59))], adds_up),
+        ("another account is voided", vec![(0, place()), (1, void(BOB, 60))], adds_up),
+        (
+            "closed under a hold",
+            vec![(0, hold_on(BOB, 5, None)), (1, EventBody::AccountClosed(act(BOB)))],
+            &[Law::StatusFollows],
+        ),
+        ("captured at the deadline", vec![(0, place()), (10, capture(20, 0, 40, false))], in_time),
+        ("voided after the deadline", vec![(0, place()), (11, void(ANN, 60))], in_time),
+        ("placed too late", vec![(10, place())], in_time),
+        ("expired too early", vec![(0, place()), (9, expire(NEXT, 60, at(10)))], in_time),
+        ("expired on time", vec![(0, place()), (10, expire(NEXT, 60, at(10)))], &[]),
+        ("expired without a deadline", vec![(0, hold_on(ANN, 60, None)), (10, expire(NEXT, 60, at(10)))], in_time),
+        (
+            "expired before an earlier one",
+            vec![(0, place()), (0, hold_on(ANN, 5, Some(at(11)))), (12, expire(other, 5, at(11)))],
+            in_time,
+        ),
+        ("expired with another amount", vec![(0, place()), (10, expire(NEXT, 59, at(10)))], adds_up),
+        ("reversed in parts", vec![(0, back(40)), (0, back(60))], &[]),
+        (
+            "reversed beyond the original",
+            vec![(0, back(40)), (0, back(61))],
+            &[Law::ReversedAtMostOnce, Law::PolicyRespected],
+        ),
+        (
+            "reversed beyond the original with funds to spare",
+            vec![
+                (0, entry(&[debit(BOB, 50), credit(ANN, 50)])),
+                (0, entry(&[debit(ANN, 1), credit(PIT, 1), debit(PIT, 100), credit(ANN, 100)])),
+                (0, back(60)),
+                (0, back(41)),
+            ],
+            once,
+        ),
+        ("a side that is not swapped", vec![(0, reversal(ENTRY, &[0, 1], &[debit(PIT, 5), credit(ANN, 5)]))], once),
+        ("places that are swapped", vec![(0, reversal(ENTRY, &[1, 0], &[credit(PIT, 5), debit(ANN, 5)]))], once),
+        ("a place that is not there", vec![(0, reversal(ENTRY, &[0, 2], &[credit(PIT, 5), debit(ANN, 5)]))], once),
+        (
+            "another sequence",
+            vec![(0, reversal((ENTRY.0, Sequence(5)), &[0, 1], &[credit(PIT, 5), debit(ANN, 5)]))],
+            once,
+        ),
+        (
+            "nothing that was posted",
+            vec![(0, reversal((CommandId(1), Sequence(2)), &[0, 1], &[credit(PIT, 5), debit(ANN, 5)]))],
+            once,
+        ),
+        (
+            "a reversal of a reversal",
+            vec![(0, back(5)), (0, reversal((NEXT, Sequence(7)), &[0, 1], &[debit(PIT, 5), credit(ANN, 5)]))],
+            once,
+        ),
+        (
+            "a hold that is there",
+            vec![(0, place()), (1, rejected(Rejection::HoldNotOpen { hold: NEXT }))],
+            &[Law::RejectionHolds],
+        ),
+        (
+            "a hold that was there",
+            vec![(0, place()), (1, rejected(Rejection::HoldNotFound { hold: NEXT }))],
+            &[Law::RejectionHolds],
+        ),
+        (
+            "a deadline that has not come",
+            vec![(0, place()), (9, rejected(Rejection::HoldExpired { hold: NEXT, expires_at: at(10) }))],
+            &[Law::RejectionHolds],
+        ),
+        (
+            "an original that is there",
+            vec![(0, rejected(Rejection::OriginalNotFound { entry: ENTRY.0 }))],
+            &[Law::RejectionHolds],
+        ),
+        (
+            "an original with much left",
+            vec![(0, rejected(Rejection::OriginalReversed { entry: ENTRY.0 }))],
+            &[Law::RejectionHolds],
+        ),
+        (
+            "less left than there is said to be",
+            vec![
+                (0, back(40)),
+                (
+                    0,
+                    rejected(Rejection::ReversalAboveOriginal {
+                        entry: ENTRY.0,
+                        posting: 0,
+                        left_minor: 61,
+                        required_minor: 62,
+                    }),
+                ),
+            ],
+            &[Law::RejectionHolds],
+        ),
+    ];
+    for (name, bodies, expected) in cases {
+        let mut book = Book::new();
+        for (seconds, body) in bodies {
+            book.auditor.at(at(seconds));
+            if matches!(body, EventBody::HoldExpired(_)) { book.event(Event::engine(body)) } else { book.verdict(body) }
+        }
+        assert_eq!(book.laws(), expected, "{name}: {:?}", book.auditor.findings());
+        assert!(book.auditor.findings().iter().all(|finding| finding.sequence == Sequence(book.sequence)), "{name}");
+    }
+}
+
 #[test]
 fn causes_and_sequences_are_watched() {
     let entry = || entry(&[Posting::debit(ANN, eur(1)), Posting::credit(BOB, eur(1))]);
@@ -279,6 +465,15 @@ fn the_digest_is_that_of_the_state() {
         "freeze bob",
         "close bob",
         "freeze ann",
+        "open cat liability EUR overdraft 9",
+        "open dan liability EUR",
+        "h1: hold cat 5 EUR",
+        "h2: hold cat 3 EUR until 60",
+        "e1: capture h1 dan 2 EUR",
+        "reverse e1 0 50 1 50",
+        "capture h1 dan 1 EUR last",
+        "reverse e1",
+        "wait 60",
     ] {
         desk.say(line);
         assert_eq!(desk.auditor.digest(), desk.state.digest(), "{line}");

@@ -123,7 +123,8 @@ proptest! {
                     often @ 0..8 => often,
                     _ => 1_000 + at as u128,
                 };
-                let command = Command { id: CommandId(id), actor: ACTOR, body: body.clone() };
+                let body = streams::renamed(body, |named| CommandId(999 + named.0));
+                let command = Command { id: CommandId(id), actor: ACTOR, body };
                 if at % 7 == 3 { vec![command.clone(), command] } else { vec![command] }
             })
             .filter(admitted)

@@ -2,8 +2,8 @@
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountAct, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer, ReverseEntry,
-    ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
+    ReverseEntry, ReversedPart, VoidHold,
 };
 use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
 use proptest::prelude::*;
@@ -98,11 +98,17 @@ fn entry() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+/// Mostly what customers have, so that much can be held.
+fn kind() -> impl Strategy<Value = AccountKind> {
+    prop_oneof![2 => Just(AccountKind::Liability), 1 => testing::account_kind()]
+}
+
 fn hold() -> impl Strategy<Value = CommandBody> {
     let seconds = prop_oneof![8 => 1..40_i64, 1 => prop::sample::select(vec![-1, 0, 34_560_000, 34_560_200])];
     let deadline = seconds.prop_map(|seconds| Timestamp(NOON.0 + seconds * 1_000_000));
     let owner = prop_oneof![12 => (0..CODES.len()).prop_map(person), 1 => account()];
-    (owner, minor(), currency(), prop::option::of(deadline)).prop_map(|(account, minor, currency, expires_at)| {
+    let small = prop_oneof![6 => 1..150_i128, 1 => minor()];
+    (owner, small, currency(), prop::option::of(deadline)).prop_map(|(account, minor, currency, expires_at)| {
         let amount = Money::new(minor, currency);
         CommandBody::PlaceHold(PlaceHold { account, amount, expires_at, reference: "".into() })
     })
@@ -110,7 +116,7 @@ fn hold() -> impl Strategy<Value = CommandBody> {
 
 /// How far back the command is that a capture, a void or a reversal names, of those that fit; see [`stream`].
 fn back() -> impl Strategy<Value = CommandId> {
-    prop_oneof![10 => (0..4_u128), 1 => 900..1_000_u128].prop_map(CommandId)
+    prop_oneof![10 => 0..4_u128, 1 => 900..1_000_u128].prop_map(CommandId)
 }
 
 fn capture() -> impl Strategy<Value = CommandBody> {
@@ -158,7 +164,7 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         6 => hold().boxed(),
         5 => capture().boxed(),
         2 => back().prop_map(|hold| CommandBody::VoidHold(VoidHold { hold, reason: "".into() })).boxed(),
-        5 => reverse().boxed(),
+        7 => reverse().boxed(),
     ]
     .boxed()
 }
@@ -167,7 +173,7 @@ pub fn command() -> BoxedStrategy<CommandBody> {
 pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
     // Most streams begin with the accounts they need, or nearly everything would be refused.
     let opened = (0..CODES.len()).map(|place| {
-        (testing::account_kind(), currency(), 0..400_i128).prop_map(move |(kind, currency, overdraft_minor)| {
+        (kind(), currency(), 0..400_i128).prop_map(move |(kind, currency, overdraft_minor)| {
             CommandBody::OpenAccount(OpenAccount {
                 account: person(place),
                 code: CODES[place].into(),
@@ -188,27 +194,65 @@ pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
 }
 
 /// Turns "so many back" into the number of a command of this stream, which are numbered from 1: of a hold for captures and
-/// voids, of anything else (an entry mostly) for reversals. What is too far back names no command.
+/// voids, of what may be an entry for reversals. What is too far back names no command. Most amounts get the currency of the
+/// account they are taken from, so that much is accepted.
 fn aim(commands: &mut [CommandBody]) {
-    let (mut holds, mut others) = (Vec::new(), Vec::new());
+    let (mut holds, mut entries, mut before) = (Vec::new(), Vec::new(), None);
+    let mut accounts = std::collections::BTreeMap::<AccountId, Currency>::new();
+    let mut held = std::collections::BTreeMap::<u128, (AccountId, Currency)>::new();
     for (number, body) in (1_u128..).zip(commands) {
         let of = |ids: &[u128], back: CommandId| {
             let found = usize::try_from(back.0).ok().and_then(|back| ids.iter().rev().nth(back)).copied();
             CommandId(found.unwrap_or(1_000_000))
         };
+        let fit = |amount: &mut Money, account: AccountId| {
+            if let Some(currency) = accounts.get(&account).filter(|_| amount.amount_minor % 5 != 0) {
+                amount.currency = *currency;
+            }
+        };
         match body {
-            CommandBody::PlaceHold(_) => holds.push(number),
+            CommandBody::OpenAccount(open) => {
+                accounts.entry(open.account).or_insert(open.currency);
+            }
+            CommandBody::PlaceHold(place) => {
+                fit(&mut place.amount, place.account);
+                held.insert(number, (place.account, place.amount.currency));
+                holds.push(number);
+            }
             CommandBody::CaptureHold(capture) => {
                 capture.hold = of(&holds, capture.hold);
-                others.push(number);
+                if let Some((account, currency)) = held.get(&capture.hold.0)
+                    && capture.amount.amount_minor % 7 != 0
+                {
+                    capture.amount.currency = *currency;
+                    let others = accounts.iter().filter(|(id, of)| *id != account && *of == currency);
+                    let others: Vec<_> = others.map(|(id, _)| *id).collect();
+                    if !others.is_empty() {
+                        capture.to = others[usize::try_from(number).unwrap() % others.len()];
+                    }
+                }
+                entries.push(number);
             }
             CommandBody::VoidHold(void) => void.hold = of(&holds, void.hold),
             CommandBody::ReverseEntry(reverse) => {
-                reverse.entry = of(&others, reverse.entry);
-                others.push(number);
+                // Often what was named before, so that parts add up.
+                reverse.entry = match before {
+                    Some(before) if number % 2 == 0 => before,
+                    _ => of(&entries, reverse.entry),
+                };
+                before = Some(reverse.entry);
+                entries.push(number);
             }
-            CommandBody::OpenAccount(_) => {}
-            _ => others.push(number),
+            CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => {
+                fit(&mut cash.amount, cash.account);
+                entries.push(number);
+            }
+            CommandBody::PostTransfer(transfer) => {
+                fit(&mut transfer.amount, transfer.from);
+                entries.push(number);
+            }
+            CommandBody::PostEntry(_) => entries.push(number),
+            CommandBody::FreezeAccount(_) | CommandBody::UnfreezeAccount(_) | CommandBody::CloseAccount(_) => {}
         }
     }
 }
