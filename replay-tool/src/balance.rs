@@ -76,24 +76,31 @@ pub fn run(
     let (mut state, mut accounts, mut sums, mut digests) = (State::new(), Accounts::new(), Sums::default(), 0);
     journal.events(Sequence(1), through, "replaying", &mut |_, sequence, event| {
         state.apply(&event).map_err(|error| Failure::apply(sequence, &error))?;
+        if let Some(entry) = event.body.entry()
+            && arguments.at.on_date.is_none_or(|date| entry.effective_on <= date)
+        {
+            for posting in entry.postings.iter().filter(|posting| posting.account == id) {
+                sums.postings += 1;
+                match posting.side {
+                    Side::Debit => sums.debits_minor += posting.money.amount_minor,
+                    Side::Credit => sums.credits_minor += posting.money.amount_minor,
+                }
+            }
+        }
         match &event.body {
             EventBody::AccountOpened(open) if open.account == id => accounts.see(&event),
             EventBody::StateDigest(_) => digests += 1,
-            EventBody::EntryPosted(entry) if arguments.at.on_date.is_none_or(|date| entry.effective_on <= date) => {
-                for posting in entry.postings.iter().filter(|posting| posting.account == id) {
-                    sums.postings += 1;
-                    match posting.side {
-                        Side::Debit => sums.debits_minor += posting.money.amount_minor,
-                        Side::Credit => sums.credits_minor += posting.money.amount_minor,
-                    }
-                }
-            }
             EventBody::BookOpened(_)
             | EventBody::AccountOpened(_)
             | EventBody::AccountFrozen(_)
             | EventBody::AccountUnfrozen(_)
             | EventBody::AccountClosed(_)
             | EventBody::EntryPosted(_)
+            | EventBody::EntryReversed(_)
+            | EventBody::HoldPlaced(_)
+            | EventBody::HoldCaptured(_)
+            | EventBody::HoldVoided(_)
+            | EventBody::HoldExpired(_)
             | EventBody::CommandRejected(_)
             | EventBody::ClockAccepted(_) => {}
         }

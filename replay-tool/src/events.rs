@@ -8,9 +8,11 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use event_schemas::event::{CommandRejected, EntryPosted};
+use event_schemas::command::{CaptureHold, ReverseEntry, VoidHold};
+use event_schemas::entry::{Entry, EntryOrigin};
+use event_schemas::event::CommandRejected;
 use event_schemas::{
-    AccountId, BlockHeader, CommandBody, Event, EventBody, Money, RecordedEvent, Rejection, Sequence, Side,
+    AccountId, BlockHeader, CommandBody, CommandId, Event, EventBody, Money, RecordedEvent, Rejection, Sequence, Side,
 };
 
 use crate::accounts::{Accounts, resolve};
@@ -93,19 +95,6 @@ fn follow(journal: &mut Journal, filter: &Filter, from: Sequence, printer: &mut 
     }
 }
 
-/// The names of all event types, without prefix and version.
-const TYPES: &[&str] = &[
-    "book.opened",
-    "account.opened",
-    "account.frozen",
-    "account.unfrozen",
-    "account.closed",
-    "entry.posted",
-    "command.rejected",
-    "state.digest",
-    "clock.accepted",
-];
-
 /// The name of a type without prefix and version: `entry.posted`.
 fn short_name(name: &str) -> &str {
     let name = name.strip_prefix("ledger.").unwrap_or(name);
@@ -116,10 +105,11 @@ fn short_name(name: &str) -> &str {
 }
 
 fn check_types(types: &[String]) -> Result<(), Failure> {
-    match types.iter().find(|name| !TYPES.contains(&short_name(name))) {
+    let known = EventBody::TYPE_NAMES.map(short_name);
+    match types.iter().find(|name| !known.contains(&short_name(name))) {
         None => Ok(()),
         Some(unknown) => {
-            Err(Failure::usage(format!("there is no event type {unknown:?}; there are: {}", TYPES.join(", "))))
+            Err(Failure::usage(format!("there is no event type {unknown:?}; there are: {}", known.join(", "))))
         }
     }
 }
@@ -150,13 +140,18 @@ fn touches(body: &EventBody, account: AccountId) -> bool {
         EventBody::AccountFrozen(act) | EventBody::AccountUnfrozen(act) | EventBody::AccountClosed(act) => {
             act.account == account
         }
-        EventBody::EntryPosted(entry) => entry.postings.iter().any(|posting| posting.account == account),
+        EventBody::EntryPosted(_) | EventBody::EntryReversed(_) | EventBody::HoldCaptured(_) => {
+            body.entry().is_some_and(|entry| entry.postings.iter().any(|posting| posting.account == account))
+        }
+        EventBody::HoldPlaced(placed) => placed.account == account,
+        EventBody::HoldVoided(voided) => voided.account == account,
+        EventBody::HoldExpired(expired) => expired.account == account,
         EventBody::CommandRejected(rejected) => asked(&rejected.command).contains(&account),
         EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_) => false,
     }
 }
 
-/// The accounts that a command names.
+/// The accounts that a command names. One that is about a hold or an entry names that, and not its accounts.
 fn asked(command: &CommandBody) -> Vec<AccountId> {
     match command {
         CommandBody::OpenAccount(open) => vec![open.account],
@@ -166,6 +161,27 @@ fn asked(command: &CommandBody) -> Vec<AccountId> {
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => vec![cash.account],
         CommandBody::PostTransfer(transfer) => vec![transfer.from, transfer.to],
         CommandBody::PostEntry(entry) => entry.postings.iter().map(|posting| posting.account).collect(),
+        CommandBody::PlaceHold(hold) => vec![hold.account],
+        CommandBody::CaptureHold(capture) => vec![capture.to],
+        CommandBody::VoidHold(_) | CommandBody::ReverseEntry(_) => Vec::new(),
+    }
+}
+
+/// The hold or the entry that a command is about.
+fn about(command: &CommandBody) -> Option<CommandId> {
+    match command {
+        CommandBody::CaptureHold(CaptureHold { hold: id, .. })
+        | CommandBody::VoidHold(VoidHold { hold: id, .. })
+        | CommandBody::ReverseEntry(ReverseEntry { entry: id, .. }) => Some(*id),
+        CommandBody::OpenAccount(_)
+        | CommandBody::FreezeAccount(_)
+        | CommandBody::UnfreezeAccount(_)
+        | CommandBody::CloseAccount(_)
+        | CommandBody::TopUp(_)
+        | CommandBody::Withdraw(_)
+        | CommandBody::PostTransfer(_)
+        | CommandBody::PostEntry(_)
+        | CommandBody::PlaceHold(_) => None,
     }
 }
 
@@ -196,7 +212,7 @@ impl Printer<'_> {
         match self.format {
             Format::Text => {
                 let name = short_name(event.body.type_name());
-                writeln!(self.out, "{sequence:>8}  {}  {name:<16}  {}", header.recorded_at, self.told(&event.body))?;
+                writeln!(self.out, "{sequence:>8}  {}  {name:<16}  {}", header.recorded_at, self.told(&event))?;
             }
             Format::Json => {
                 let (book, recorded_at, epoch) = (header.book, header.recorded_at, header.epoch);
@@ -209,8 +225,11 @@ impl Printer<'_> {
     }
 
     /// What happened, in a few words.
-    fn told(&self, body: &EventBody) -> String {
-        match body {
+    fn told(&self, event: &Event) -> String {
+        if let Some(entry) = event.body.entry() {
+            return self.entry(&entry);
+        }
+        match &event.body {
             EventBody::BookOpened(opened) => format!("book {}", opened.book),
             EventBody::AccountOpened(open) => {
                 let owner = if open.owner.is_empty() { String::new() } else { format!(" of {}", open.owner) };
@@ -219,7 +238,22 @@ impl Printer<'_> {
             EventBody::AccountFrozen(act) | EventBody::AccountUnfrozen(act) | EventBody::AccountClosed(act) => {
                 format!("{}{}", self.accounts.name(act.account), quoted(&act.reason))
             }
-            EventBody::EntryPosted(entry) => self.entry(entry),
+            EventBody::HoldPlaced(placed) => {
+                let hold = event.cause.command().map_or_else(String::new, |(command, _)| format!(" as {command}"));
+                let until = placed.expires_at.map_or_else(String::new, |at| format!(" until {at}"));
+                let reference = quoted(&placed.reference);
+                format!("{} {} held{hold}{until}{reference}", self.accounts.name(placed.account), placed.amount)
+            }
+            EventBody::HoldVoided(voided) => {
+                let (name, reason) = (self.accounts.name(voided.account), quoted(&voided.reason));
+                format!("{name} {} released of hold {}{reason}", voided.released, voided.hold)
+            }
+            EventBody::HoldExpired(expired) => {
+                let name = self.accounts.name(expired.account);
+                format!("{name} {} released of hold {} due {}", expired.released, expired.hold, expired.expires_at)
+            }
+            // Told above.
+            EventBody::EntryPosted(_) | EventBody::EntryReversed(_) | EventBody::HoldCaptured(_) => String::new(),
             EventBody::CommandRejected(rejected) => self.refused(rejected),
             EventBody::StateDigest(state) => format!("{} of {} accounts", state.digest, state.accounts),
             EventBody::ClockAccepted(clock) => {
@@ -228,20 +262,28 @@ impl Printer<'_> {
         }
     }
 
-    fn entry(&self, entry: &EntryPosted) -> String {
-        let mut text = format!("{} on {}", entry.kind.name(), entry.effective_on);
-        for posting in &entry.postings {
+    fn entry(&self, entry: &Entry<'_>) -> String {
+        let mut text = entry.origin.name().to_owned();
+        match entry.origin {
+            EntryOrigin::Capture(about) | EntryOrigin::Reversal(about) => {
+                let _ = write!(text, " of {about}");
+            }
+            EntryOrigin::Command(_) => {}
+        }
+        let _ = write!(text, " on {}", entry.effective_on);
+        for posting in entry.postings {
             let side = match posting.side {
                 Side::Debit => "debit",
                 Side::Credit => "credit",
             };
             let _ = write!(text, ", {side} {} {}", self.accounts.name(posting.account), posting.money);
         }
-        text + &quoted(&entry.reference)
+        text + &quoted(entry.reference)
     }
 
     fn refused(&self, rejected: &CommandRejected) -> String {
-        let names: Vec<_> = asked(&rejected.command).into_iter().map(|id| self.accounts.name(id)).collect();
+        let mut names: Vec<_> = asked(&rejected.command).into_iter().map(|id| self.accounts.name(id)).collect();
+        names.extend(about(&rejected.command).map(|id| id.to_string()));
         let mut text = format!("{} {}: {}", rejected.command.type_name(), names.join(" "), rejected.rejection.code());
         if let Rejection::InsufficientFunds { account, available_minor, required_minor } = rejected.rejection
             && let Some(open) = self.accounts.get(account)

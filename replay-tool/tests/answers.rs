@@ -142,3 +142,17 @@ fn a_state_that_contradicts_a_digest_is_damage() {
     assert!(failure.to_string().starts_with("event 21 does not fit the state before it"), "{failure}");
     assert_eq!(asked(&book, "events --from 21 --output json").unwrap().lines().count(), 1);
 }
+
+#[test]
+fn holds_and_reversals_read_well() {
+    let book = common::held_book();
+    insta::assert_snapshot!(asked(&book, "events").unwrap());
+    let lines = |line: &str| asked(&book, line).unwrap().lines().count();
+    assert_eq!(lines("events --type hold.captured"), 2);
+    assert_eq!(lines("events --account guest --type hold.placed --type hold.voided --type hold.expired"), 5);
+    assert_eq!(lines("events --account hotel"), 4, "its opening, two captures and a reversal");
+    // 100.00, less 30.05 captured: the other capture was taken back.
+    let balance = |line: &str| asked(&book, line).unwrap().lines().next().unwrap().to_owned();
+    assert_eq!(balance("balance guest"), "guest  69.95 EUR");
+    assert_eq!(balance("balance hotel --on-date 2026-11-03"), "hotel  5.00 EUR");
+}

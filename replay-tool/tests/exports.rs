@@ -129,3 +129,17 @@ fn end_of_day_is_for_csv() {
     let failure = export::run(&mut common::odd_book().journal(), &asked, &mut Vec::new()).unwrap_err();
     assert!(matches!(failure, Failure::Usage(_)), "{failure}");
 }
+
+#[test]
+fn captures_and_reversals_are_entries_and_holds_are_not() {
+    let book = common::held_book();
+    let rows = exported(&book, "--format csv");
+    let kinds: Vec<_> = rows.lines().skip(1).map(|row| row.split(',').nth(4).unwrap()).collect();
+    assert_eq!(kinds, [["top_up"; 2].as_slice(), &["capture"; 6], &["reversal"; 3]].concat());
+    for memory in ["", " --sort-memory 1"] {
+        check_hledger(&exported(&book, &format!("--format hledger{memory}")));
+        check_beancount(&exported(&book, &format!("--format beancount{memory}")));
+    }
+    let days = exported(&book, "--format csv --end-of-day");
+    assert!(days.contains("hotel,2026-11-04,30.00\n"), "{days}");
+}

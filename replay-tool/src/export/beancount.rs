@@ -34,8 +34,8 @@ pub(super) fn write(journal: &mut Journal, selection: &Selection, out: &mut dyn 
     let mut text = String::new();
     by_date::each(journal, selection, &survey, &mut |sequence, entry| {
         text.clear();
-        let kind = entry.kind.name();
-        let _ = write!(text, "\n{} * \"{kind}\" {}\n", entry.effective_on, quoted(&entry.reference));
+        let kind = entry.origin.name();
+        let _ = write!(text, "\n{} * \"{kind}\" {}\n", entry.effective_on, quoted(entry.reference));
         let _ = writeln!(text, "  sequence: {sequence}");
         for posting in entry.postings.iter().filter(|posting| selection.takes(posting)) {
             let name = names.get(survey.accounts.known(posting.account)?).map_or("", String::as_str);

@@ -8,15 +8,15 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use event_schemas::codec::Reader;
-use event_schemas::event::EntryPosted;
-use event_schemas::{CivilDate, Event, EventBody, Sequence};
+use event_schemas::entry::Entry;
+use event_schemas::{CivilDate, Event, Sequence};
 
 use super::Selection;
 use super::survey::{Survey, kept_bytes};
 use crate::journal::Journal;
 use crate::outcome::Failure;
 
-type Visit<'a> = dyn FnMut(Sequence, &EntryPosted) -> Result<(), Failure> + 'a;
+type Visit<'a> = dyn FnMut(Sequence, &Entry<'_>) -> Result<(), Failure> + 'a;
 
 pub(super) fn each(
     journal: &mut Journal,
@@ -75,8 +75,8 @@ fn sorted(
         let mut reader = Reader::new(bytes.get(offset..).unwrap_or_default());
         let event =
             Event::decode(&mut reader).map_err(|error| Failure::Damaged(format!("event {sequence}: {error}")))?;
-        if let EventBody::EntryPosted(entry) = &event.body {
-            visit(sequence, entry)?;
+        if let Some(entry) = event.body.entry() {
+            visit(sequence, &entry)?;
         }
     }
     Ok(())
@@ -87,14 +87,14 @@ fn scan(
     journal: &mut Journal,
     selection: &Selection,
     days: RangeInclusive<CivilDate>,
-    visit: &mut dyn FnMut(Sequence, &Event, &EntryPosted) -> Result<(), Failure>,
+    visit: &mut dyn FnMut(Sequence, &Event, &Entry<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     journal.events(Sequence(1), selection.to, "writing entries", &mut |_, sequence, event| {
-        if let EventBody::EntryPosted(entry) = &event.body
+        if let Some(entry) = event.body.entry()
             && days.contains(&entry.effective_on)
             && entry.postings.iter().any(|posting| selection.takes(posting))
         {
-            visit(sequence, &event, entry)?;
+            visit(sequence, &event, &entry)?;
         }
         Ok(ControlFlow::Continue(()))
     })

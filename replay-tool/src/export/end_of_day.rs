@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use event_schemas::{CivilDate, EventBody, Money, Sequence};
+use event_schemas::{CivilDate, Money, Sequence};
 
 use super::Selection;
 use crate::accounts::{Accounts, name_of};
@@ -18,7 +18,7 @@ pub(super) fn write(journal: &mut Journal, selection: &Selection, out: &mut dyn 
     journal.events(Sequence(1), selection.to, "summing by day", &mut |_, _, event| {
         accounts.see(&event);
         moved.resize_with(accounts.opened().len(), BTreeMap::new);
-        if let EventBody::EntryPosted(entry) = &event.body {
+        if let Some(entry) = event.body.entry() {
             for posting in entry.postings.iter().filter(|posting| selection.takes(posting)) {
                 let place = accounts.known(posting.account)?;
                 let kind = accounts.opened().get(place).map(|open| open.kind);

@@ -30,9 +30,9 @@ pub(super) fn write(journal: &mut Journal, selection: &Selection, out: &mut dyn 
     let mut line = String::new();
     by_date::each(journal, selection, &survey, &mut |sequence, entry| {
         line.clear();
-        let _ = write!(line, "\n{} ({sequence}) {}", entry.effective_on, entry.kind.name());
+        let _ = write!(line, "\n{} ({sequence}) {}", entry.effective_on, entry.origin.name());
         if !entry.reference.is_empty() {
-            let _ = write!(line, " | {}", plain(&entry.reference));
+            let _ = write!(line, " | {}", plain(entry.reference));
         }
         line.push('\n');
         for (index, posting) in entry.postings.iter().enumerate().filter(|(_, posting)| selection.takes(posting)) {

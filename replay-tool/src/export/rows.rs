@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use event_schemas::{CivilDate, EventBody, Sequence, Side, Timestamp};
+use event_schemas::{CivilDate, Sequence, Side, Timestamp};
 use serde::Serialize;
 
 use super::Selection;
@@ -66,7 +66,7 @@ fn each(
     let mut accounts = Accounts::new();
     journal.events(Sequence(1), selection.to, "exporting", &mut |header, sequence, event| {
         accounts.see(&event);
-        let EventBody::EntryPosted(entry) = &event.body else { return Ok(ControlFlow::Continue(())) };
+        let Some(entry) = event.body.entry() else { return Ok(ControlFlow::Continue(())) };
         let command = event.cause.command().map_or_else(String::new, |(command, _)| command.to_string());
         for (index, posting) in entry.postings.iter().enumerate().filter(|(_, posting)| selection.takes(posting)) {
             let open = accounts.get(posting.account);
@@ -75,7 +75,7 @@ fn each(
                 posting: index + 1,
                 date: entry.effective_on,
                 recorded_at: header.recorded_at,
-                kind: entry.kind.name(),
+                kind: entry.origin.name(),
                 account: posting.account.to_string(),
                 account_code: open.map_or("", |open| &open.code),
                 account_kind: open.map_or("", |open| open.kind.name()),
@@ -83,7 +83,7 @@ fn each(
                 amount: posting.money.amount().to_string(),
                 currency: posting.money.currency.code(),
                 command: command.clone(),
-                reference: &entry.reference,
+                reference: entry.reference,
             })?;
         }
         Ok(ControlFlow::Continue(()))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use event_schemas::event::EntryPosted;
+use event_schemas::entry::Entry;
 use event_schemas::{CivilDate, Currency, EventBody, Sequence, Side, Timestamp};
 
 use super::Selection;
@@ -42,9 +42,10 @@ pub(super) struct Survey {
     pub(super) entries: u64,
 }
 
-/// What an entry takes when it is kept to be sorted: its canonical bytes at most, and its place in the index.
-pub(super) fn kept_bytes(entry: &EntryPosted) -> u64 {
-    u64::try_from(96 + entry.reference.len() + 40 * entry.postings.len()).unwrap_or(u64::MAX)
+/// What an entry takes when it is kept to be sorted: its canonical bytes at most (a reversal has a number more with each
+/// posting, a capture and a reversal an id and two amounts), and its place in the index.
+pub(super) fn kept_bytes(entry: &Entry<'_>) -> u64 {
+    u64::try_from(160 + entry.reference.len() + 44 * entry.postings.len()).unwrap_or(u64::MAX)
 }
 
 impl Survey {
@@ -60,6 +61,15 @@ impl Survey {
         let mut newest = CivilDate::MIN;
         journal.events(Sequence(1), selection.to, "surveying", &mut |header, sequence, event| {
             survey.accounts.see(&event);
+            if let Some(entry) = event.body.entry()
+                && entry.postings.iter().any(|posting| selection.takes(posting))
+            {
+                survey.ordered &= entry.effective_on >= newest;
+                newest = newest.max(entry.effective_on);
+                survey.entries += 1;
+                *survey.bytes_by_day.entry(entry.effective_on).or_default() += kept_bytes(&entry);
+                survey.post(selection, sequence, &entry)?;
+            }
             match &event.body {
                 EventBody::AccountOpened(_) => survey.open(header.recorded_at),
                 EventBody::AccountClosed(act) => {
@@ -68,14 +78,13 @@ impl Survey {
                         course.closed_on = Some(header.recorded_at.date_utc());
                     }
                 }
-                EventBody::EntryPosted(entry) if entry.postings.iter().any(|posting| selection.takes(posting)) => {
-                    survey.ordered &= entry.effective_on >= newest;
-                    newest = newest.max(entry.effective_on);
-                    survey.entries += 1;
-                    *survey.bytes_by_day.entry(entry.effective_on).or_default() += kept_bytes(entry);
-                    survey.post(selection, sequence, entry)?;
-                }
+                // Entries are taken above, of whatever kind; a hold posts nothing.
                 EventBody::EntryPosted(_)
+                | EventBody::EntryReversed(_)
+                | EventBody::HoldPlaced(_)
+                | EventBody::HoldCaptured(_)
+                | EventBody::HoldVoided(_)
+                | EventBody::HoldExpired(_)
                 | EventBody::BookOpened(_)
                 | EventBody::AccountFrozen(_)
                 | EventBody::AccountUnfrozen(_)
@@ -104,7 +113,7 @@ impl Survey {
         });
     }
 
-    fn post(&mut self, selection: &Selection, sequence: Sequence, entry: &EntryPosted) -> Result<(), Failure> {
+    fn post(&mut self, selection: &Selection, sequence: Sequence, entry: &Entry<'_>) -> Result<(), Failure> {
         let date = entry.effective_on;
         for (index, posting) in entry.postings.iter().enumerate().filter(|(_, posting)| selection.takes(posting)) {
             let place = self.accounts.known(posting.account)?;

@@ -4,13 +4,16 @@
 pub mod bank;
 
 use event_schemas::block::BlockPlace;
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
-use event_schemas::event::{BookOpened, StateDigest};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
+    ReverseEntry, VoidHold,
+};
+use event_schemas::event::{BookOpened, HoldExpired, StateDigest};
 use event_schemas::{
     AccountId, Block, BlockBuilder, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Digest, Epoch,
-    Event, EventBody, Money, Posting, PrincipalId, Sequence, Timestamp,
+    Event, EventBody, Money, Posting, PrincipalId, RecordedEvent, Sequence, Timestamp,
 };
-use ledger_core::decide::{Context, decide};
+use ledger_core::decide::{Context, decide, named};
 use ledger_core::ports::{Head, JournalFault, JournalReader};
 use ledger_core::state::State;
 use replay_tool::journal::Journal;
@@ -23,6 +26,7 @@ const START: i64 = 1_795_168_800_000_000;
 pub struct Book {
     pub state: State,
     pub blocks: Vec<Block>,
+    history: Vec<RecordedEvent>,
     builder: BlockBuilder,
     next: Sequence,
     commands: u128,
@@ -34,6 +38,7 @@ impl Book {
         let mut book = Self {
             state: State::new(),
             blocks: Vec::new(),
+            history: Vec::new(),
             builder: BlockBuilder::new(),
             next: Sequence(1),
             commands: 0,
@@ -52,14 +57,23 @@ impl Book {
     fn push(&mut self, event: Event) {
         self.state.apply(&event).unwrap();
         self.builder.push(&event);
+        let (sequence, recorded_at) = (self.next, self.now());
+        self.history.push(RecordedEvent { book: BookId::FIRST, sequence, recorded_at, epoch: Epoch(1), event });
         self.next = self.next.next();
+    }
+
+    /// The id of the command that was run last.
+    pub fn last(&self) -> CommandId {
+        CommandId(0xc0de << 64 | self.commands)
     }
 
     /// Decides a command and adds its events to the block.
     pub fn run(&mut self, body: CommandBody) -> EventBody {
         self.commands += 1;
-        let command = Command { id: CommandId(0xc0de << 64 | self.commands), actor: self.actor, body };
-        let decision = decide(&self.state, Context { recorded_at: self.now() }, &command);
+        let command = Command { id: self.last(), actor: self.actor, body };
+        let earlier = named(&self.state, &command.body);
+        let earlier = self.history.iter().find(|one| earlier.is_some() && one.event.cause.verdict_of() == earlier);
+        let decision = decide(&self.state, Context { recorded_at: self.now(), named: earlier }, &command);
         for open in decision.opens {
             let cause = Cause::Consequence { command: command.id, actor: command.actor };
             self.push(Event { cause, body: EventBody::AccountOpened(open) });
@@ -143,6 +157,21 @@ impl Book {
         }))
     }
 
+    pub fn hold(&mut self, account: AccountId, amount: Money, expires_at: Option<Timestamp>) -> CommandId {
+        let hold = PlaceHold { account, amount, expires_at, reference: "room 7".into() };
+        let verdict = self.run(CommandBody::PlaceHold(hold));
+        assert!(matches!(verdict, EventBody::HoldPlaced(_)), "{verdict:?}");
+        self.last()
+    }
+
+    pub fn capture(&mut self, hold: CommandId, to: AccountId, amount: Money, last: bool, on: &str) -> CommandId {
+        let effective_on = Some(date(on));
+        let capture = CaptureHold { hold, to, amount, fee_minor: 5, last, effective_on, reference: "one night".into() };
+        let verdict = self.run(CommandBody::CaptureHold(capture));
+        assert!(matches!(verdict, EventBody::HoldCaptured(_)), "{verdict:?}");
+        self.last()
+    }
+
     pub fn close_account(&mut self, account: AccountId) -> EventBody {
         self.run(CommandBody::CloseAccount(AccountAct { account, reason: "moved away".into() }))
     }
@@ -220,6 +249,37 @@ pub fn odd_book() -> Book {
     book.seal();
     book.transfer(twin, alice, money("0.01", "CZK"), Some("1993-01-06"), "all of it");
     book.close_account(twin);
+    book.seal();
+    book
+}
+
+/// A book of holds: captured twice, voided, expired, refused; and a capture reversed with effect on an earlier day.
+pub fn held_book() -> Book {
+    let mut book = Book::open();
+    let guest = book.account("guest", AccountKind::Liability, "EUR", BalancePolicy::NO_OVERDRAFT);
+    let hotel = book.account("hotel", AccountKind::Liability, "EUR", BalancePolicy::NO_OVERDRAFT);
+    book.top_up(guest, money("100.00", "EUR"), 0, Some("2026-11-01"));
+    let expires_at = Timestamp(book.now().0 + 1);
+    let hold = book.hold(guest, money("60.00", "EUR"), None);
+    let other = book.hold(guest, money("10.00", "EUR"), None);
+    let late = book.hold(guest, money("20.00", "EUR"), Some(expires_at));
+    book.seal();
+    let released = money("20.00", "EUR");
+    book.push(Event::engine(EventBody::HoldExpired(HoldExpired { hold: late, account: guest, released, expires_at })));
+    let captured = book.capture(hold, hotel, money("25.00", "EUR"), false, "2026-11-04");
+    book.capture(hold, hotel, money("30.00", "EUR"), true, "2026-11-03");
+    book.run(CommandBody::VoidHold(VoidHold { hold: other, reason: "the guest left".into() }));
+    let verdict = book.run(CommandBody::VoidHold(VoidHold { hold: late, reason: "".into() }));
+    assert!(matches!(verdict, EventBody::CommandRejected(_)), "{verdict:?}");
+    book.seal();
+    let verdict = book.run(CommandBody::ReverseEntry(ReverseEntry {
+        entry: captured,
+        postings: None,
+        effective_on: Some(date("2026-11-02")),
+        reference: "a mistake".into(),
+    }));
+    assert!(matches!(verdict, EventBody::EntryReversed(_)), "{verdict:?}");
+    book.digest();
     book.seal();
     book
 }
