@@ -58,7 +58,8 @@ fn prepare(
     let (postings, currencies) = match &request.postings {
         None => (None, Vec::new()),
         Some(parts) if !(POSTINGS_MIN..=POSTINGS_MAX).contains(&parts.len()) => {
-            let detail = format!("a reversal names {POSTINGS_MIN} to {POSTINGS_MAX} postings, or none for all that is left");
+            let detail =
+                format!("a reversal names {POSTINGS_MIN} to {POSTINGS_MAX} postings, or none for all that is left");
             return Err(Problem::field(Code::PostingsOutOfBounds, "#/postings", detail));
         }
         Some(parts) => {

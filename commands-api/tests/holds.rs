@@ -1,5 +1,5 @@
 //! Holds and reversals over a real book: what they do to balances and statements, and every way in which they are refused.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_pass_by_value, missing_docs)]
 
 mod common;
 

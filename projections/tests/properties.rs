@@ -57,7 +57,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 /// one of those that are there.
 #[derive(Debug, Clone)]
 enum Step {
-    Event(Event),
+    Event(Box<Event>),
     Hold { on: usize, amount: i128 },
     Capture { which: Index, parts: i128, to: u128, release: bool },
     End { which: Index, expires: bool },
@@ -67,7 +67,7 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     let capture = (any::<Index>(), 1..5_i128, 0..2_u128, any::<bool>());
     prop_oneof![
-        8 => any_event().prop_map(Step::Event),
+        8 => any_event().prop_map(|event| Step::Event(Box::new(event))),
         4 => (0..4_usize, 1..10_000_i128).prop_map(|(on, amount)| Step::Hold { on, amount }),
         3 => capture.prop_map(|(which, parts, to, release)| Step::Capture { which, parts, to, release }),
         2 => (any::<Index>(), any::<bool>()).prop_map(|(which, expires)| Step::End { which, expires }),
@@ -93,7 +93,7 @@ impl Before {
         self.commands += 1;
         let command = u128::MAX - self.commands;
         match step {
-            Step::Event(event) => event,
+            Step::Event(event) => *event,
             Step::Hold { on, amount } => {
                 let account = [2, 3, 5, 7][on];
                 self.holds.push((command, account, amount));
@@ -102,7 +102,7 @@ impl Before {
                     account,
                     Self::code(account),
                     amount,
-                    (amount % 2 == 0).then_some(Timestamp(amount as i64)),
+                    (amount % 2 == 0).then_some(Timestamp(i64::try_from(amount).unwrap())),
                 )
             }
             Step::Capture { which, parts, to, release } if !self.holds.is_empty() => {
@@ -140,10 +140,10 @@ impl Before {
         for step in steps {
             let event = self.event(step);
             self.sequence += 1;
-            if let (Some(command), Some(entry)) = (event.cause.verdict_of(), event.body.entry()) {
-                if !matches!(entry.origin, EntryOrigin::Reversal(_)) {
-                    self.entries.push((command.0, self.sequence, entry.postings.clone()));
-                }
+            if let (Some(command), Some(entry)) = (event.cause.verdict_of(), event.body.entry())
+                && !matches!(entry.origin, EntryOrigin::Reversal(_))
+            {
+                self.entries.push((command.0, self.sequence, entry.postings.clone()));
             }
             events.push(event);
         }

@@ -242,9 +242,10 @@ impl Projection for Balances {
                 let released = (expired.hold, expired.released.amount_minor);
                 self.released(rows, sequence, released, HoldStatus::Expired, changes)
             }
-            // Posted above.
-            EventBody::EntryPosted(_) | EventBody::EntryReversed(_) => Ok(()),
-            EventBody::BookOpened(_)
+            // Entries are posted above.
+            EventBody::EntryPosted(_)
+            | EventBody::EntryReversed(_)
+            | EventBody::BookOpened(_)
             | EventBody::CommandRejected(_)
             | EventBody::StateDigest(_)
             | EventBody::ClockAccepted(_) => Ok(()),

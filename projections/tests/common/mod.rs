@@ -1,4 +1,5 @@
 //! A small language for journals, and a naive model of what read models should say about them.
+#![allow(clippy::wildcard_enum_match_arm)]
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;

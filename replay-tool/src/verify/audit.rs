@@ -22,6 +22,8 @@ pub(super) fn run(blocks: Receiver<Arc<Placed>>) -> Check {
             gap = true;
             continue;
         }
+        // Deadlines of holds are judged against the time of the block.
+        auditor.at(placed.block.header().recorded_at);
         for item in placed.block.events() {
             // One that can't be read is the replay's finding.
             let Ok((sequence, event)) = item else {
