@@ -38,5 +38,6 @@ pub use journal::{SegmentJournal, create, exists, open};
 pub use options::{Damage, OpenFault, SegmentOptions, WitnessPlace};
 pub use reader::SegmentReader;
 pub use storage::{DiskStorage, Storage, StorageFile};
-pub use walk::{Finding, WalkReport, walk};
+pub use walk::{Finding, WalkReport, walk, walk_closed};
+
 pub use witness::{Witnessed, read_witness};

@@ -22,7 +22,7 @@ use super::survey::{Anchor, list_files, read_headers};
 const POLL: Duration = Duration::from_millis(50);
 /// A slot that is being written looks damaged for a moment. This often it is read again, each time a little later.
 const ANCHOR_TRIES: u32 = 25;
-const ANCHOR_PAUSE: Duration = Duration::from_millis(2);
+pub(super) const ANCHOR_PAUSE: Duration = Duration::from_millis(2);
 
 /// A reader of one journal's durable blocks, and a feed of them.
 pub struct SegmentReader {
@@ -59,17 +59,17 @@ impl std::fmt::Debug for SegmentReader {
     }
 }
 
-/// Reads the anchor while it may be being written.
-pub(super) fn settled_anchor(storage: &Arc<dyn Storage>) -> Result<Anchor, OpenFault> {
+/// Reads the anchor while it may be being written: a slot that is no slot is looked at again until it is one, or stays the
+/// same. With a pause of zero nobody writes, and one look is enough.
+pub(super) fn settled_anchor(storage: &Arc<dyn Storage>, pause: Duration) -> Result<Anchor, OpenFault> {
     let mut tries = 0;
     loop {
-        let anchor = Anchor::read(storage);
+        let anchor = Anchor::read(storage)?;
         tries += 1;
-        match anchor {
-            Ok(Anchor { slots: [Ok(_), Ok(_)] }) => return anchor,
-            _ if tries >= ANCHOR_TRIES => return anchor,
-            Ok(_) | Err(_) => std::thread::sleep(ANCHOR_PAUSE),
+        if pause.is_zero() || tries >= ANCHOR_TRIES || matches!(anchor.slots, [Ok(_), Ok(_)]) {
+            return Ok(anchor);
         }
+        std::thread::sleep(pause);
     }
 }
 
@@ -82,7 +82,7 @@ impl SegmentReader {
     /// that were never answered are not seen. The headers of all segments in use are checked; the blocks are when they are
     /// read.
     pub fn open(storage: &Arc<dyn Storage>) -> Result<Self, OpenFault> {
-        let anchor = settled_anchor(storage)?;
+        let anchor = settled_anchor(storage, ANCHOR_PAUSE)?;
         let (at, newest, other) = anchor.agree()?;
         if let Err(reason) = other
             && !frame_follows(storage, &newest)?
@@ -139,7 +139,7 @@ impl SegmentReader {
 
     fn poll(&mut self) -> Result<(), JournalFault> {
         self.polled = Some(Instant::now());
-        let (_, newest, _) = settled_anchor(&self.storage)?.agree()?;
+        let (_, newest, _) = settled_anchor(&self.storage, ANCHOR_PAUSE)?.agree()?;
         if newest.sequence < self.durable.sequence || newest.book != self.book {
             return Err(JournalFault::Damaged(format!(
                 "the anchor went back from sequence {} to {}: the journal was replaced",
