@@ -2,7 +2,7 @@
 //! replayed files, whole folders. Nothing may be accepted in silence: either the journal refuses to open, or `walk` finds it,
 //! or it opens with every block that was answered and says in its notices what was wrong and mended.
 #![cfg(feature = "segments")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::case_sensitive_file_extension_comparisons)]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

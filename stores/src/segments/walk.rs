@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use event_schemas::{Block, BlockHash, BookId, Digest, Epoch, Sequence};
 
+use super::anchor::Anchor;
 use super::format::{
     ANCHOR, FIRST_FRAME, FRAME_HEADER, FRAME_MAGIC, Last, PAGE, Place, SEGMENT_MAGIC, SegmentHeader, Slot,
     follow_blocks, is_zero, next_block, segment_name,
@@ -19,7 +20,7 @@ use super::frames::{Found, FrameBuffer, HeaderPage};
 use super::options::OpenFault;
 use super::reader::{ANCHOR_PAUSE, settled_anchor};
 use super::storage::Storage;
-use super::survey::{Anchor, list_files};
+use super::survey::list_files;
 
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
