@@ -16,7 +16,9 @@ use crate::verdict::record;
 /// Moves money between two accounts. A customer may debit only what is its own, and credit anybody.
 pub(crate) async fn post(call: Call) -> Outcome {
     let request = parse::<TransferRequest<'static>>(&call.body)?;
-    let customer = call.permit(Action::Transfer { sets_fee: request.fee.is_some() })?;
+    // Fees and dates other than today's are terms of the house: what counts for an earlier day changes closed statements.
+    let sets_terms = request.fee.is_some() || request.effective_on.is_some();
+    let customer = call.permit(Action::Transfer { sets_terms })?;
     let book = call.state.book;
     let currency = amounts::currency(&request.currency, "#/currency")?;
     let transfer = PostTransfer {
