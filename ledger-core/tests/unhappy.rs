@@ -7,16 +7,20 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use event_schemas::block::BlockPlace;
 use event_schemas::bounds::DIGEST_EVERY_EVENTS;
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
+use event_schemas::event::StateDigest;
 use event_schemas::{
-    AccountId, Block, BookId, Command, CommandBody, CommandId, Epoch, PrincipalId, RecordedEvent, Sequence, Timestamp,
+    AccountId, Block, BlockBuilder, BookId, Command, CommandBody, CommandId, Digest, Epoch, Event, EventBody,
+    PrincipalId, RecordedEvent, Sequence, Timestamp,
 };
-use ledger_core::engine::{Engine, EngineOptions, EngineParts};
+use ledger_core::engine::{Engine, EngineOptions, EngineParts, StartError};
 use ledger_core::ports::{
     Answer, AppendError, CheckpointFault, Checkpoints, Clock, CommandSink as _, EngineFault, Head, IdIndex,
     IdIndexFault, Journal, JournalFault, JournalReader, Verdict, WriterState,
 };
+use ledger_core::state::ApplyError;
 use stores::memory::{MemoryBook, MemoryJournal};
 
 const START_US: i64 = 1_790_000_000_000_000;
@@ -126,11 +130,16 @@ impl World {
     }
 
     fn start(&self) -> Engine {
+        self.try_start(BTreeMap::new(), Sequence::ZERO).unwrap()
+    }
+
+    /// With an id index that holds this and says it goes so far.
+    fn try_start(&self, ids: BTreeMap<CommandId, Sequence>, indexed: Sequence) -> Result<Engine, StartError> {
         let wrong = Arc::clone(&self.wrong);
         let checkpoints: Arc<dyn Checkpoints> = Arc::<BadCheckpoints>::clone(&self.checkpoints);
         Engine::start(EngineParts {
             journal: Box::new(BadJournal(self.book.writer(), Arc::clone(&self.wrong))),
-            ids: Box::new(BadIndex(BTreeMap::new(), Sequence::ZERO, Arc::clone(&self.wrong))),
+            ids: Box::new(BadIndex(ids, indexed, Arc::clone(&self.wrong))),
             checkpoints,
             clock: Clock {
                 wall: Arc::new(move || Timestamp(wrong.wall_us.load(Ordering::SeqCst))),
@@ -138,7 +147,6 @@ impl World {
             },
             options: EngineOptions { nonce: 42, checkpoint_every_events: 1, ..EngineOptions::default() },
         })
-        .unwrap()
     }
 }
 
@@ -263,6 +271,40 @@ fn an_index_that_leads_elsewhere_stops_the_writer() {
         engine.stop();
         assert!(engine.status().reason.contains("id index"), "{}", engine.status().reason);
     }
+}
+
+#[test]
+fn an_index_that_is_ahead_of_the_journal_is_made_anew() {
+    let world = World::new();
+    assert!(accepted(&ask(&world.start(), vec![open(1, 10)])));
+    // Of a journal that went on further and was put back since: it knows a command that never happened here.
+    let ids = BTreeMap::from([(CommandId(1), Sequence(2)), (CommandId(2), Sequence(3))]);
+    let engine = world.try_start(ids, Sequence(3)).unwrap();
+    let answers = ask(&engine, vec![open(1, 10), open(2, 11)]).unwrap();
+    let replayed: Vec<bool> =
+        answers.iter().map(|answer| matches!(answer, Answer::Recorded { replayed: true, .. })).collect();
+    assert_eq!(replayed, [true, false], "{answers:?}");
+}
+
+#[test]
+fn a_state_that_is_not_the_one_on_the_chain_does_not_serve() {
+    let world = World::new();
+    assert!(accepted(&ask(&world.start(), vec![open(1, 10)])));
+    let mut writer = world.book.writer();
+    let head = writer.head();
+    let mut builder = BlockBuilder::new();
+    builder.push(&Event::engine(EventBody::StateDigest(StateDigest { digest: Digest([7; 32]), accounts: 1 })));
+    let block = builder.seal(BlockPlace {
+        book: BookId::FIRST,
+        first_sequence: head.sequence.next(),
+        recorded_at: head.recorded_at,
+        epoch: writer.epoch(),
+        previous: head.hash,
+    });
+    writer.append(&[block]).unwrap();
+    let refused = world.try_start(BTreeMap::new(), Sequence::ZERO);
+    let digest = |error: &StartError| matches!(error, StartError::Apply { error: ApplyError::Digest { .. }, .. });
+    assert!(refused.as_ref().is_err_and(digest), "{refused:?}");
 }
 
 #[test]
