@@ -118,8 +118,8 @@ fn currency() -> Currency {
 
 fn account(number: u64) -> AccountId {
     // Spread like random UUIDs, without keeping a list of them; the version bits are those of UUIDv4.
-    let random = u128::from(mix(number)) << 64 | u128::from(mix(number ^ 0xa5a5_5a5a));
-    AccountId(random & !(0xf << 76) | 4 << 76)
+    let random = (u128::from(mix(number)) << 64) | u128::from(mix(number ^ 0xa5a5_5a5a));
+    AccountId((random & !(0xf << 76)) | (4 << 76))
 }
 
 const fn mix(mut bits: u64) -> u64 {
@@ -135,7 +135,7 @@ fn open_accounts(engine: &Engine, accounts: u64) -> anyhow::Result<()> {
     let numbers: Vec<u64> = (0..accounts).collect();
     for chunk in numbers.chunks(4_096) {
         let commands = chunk.iter().map(|number| Command {
-            id: CommandId(u128::from(*number) | 1 << 127),
+            id: CommandId(u128::from(*number) | (1 << 127)),
             actor: PrincipalId(1),
             body: CommandBody::OpenAccount(OpenAccount {
                 account: account(*number),
@@ -201,7 +201,7 @@ fn submit(
 }
 
 fn settle(finished: &Receiver<(Instant, Answers)>, latencies_us: &mut Vec<u64>) -> anyhow::Result<()> {
-    let (submitted, answers) = finished.recv_timeout(Duration::from_secs(60))?;
+    let (submitted, answers) = finished.recv_timeout(Duration::from_mins(1))?;
     latencies_us.push(u64::try_from(submitted.elapsed().as_micros())?);
     check(&answers)
 }
@@ -210,9 +210,9 @@ fn transfer_command(number: u64, args: &EngineArgs) -> Command {
     let random = mix(number);
     let from = random % args.accounts;
     let to = (from + 1 + (random >> 32) % (args.accounts - 1)) % args.accounts;
-    let high = if args.random_ids { mix(random) } else { (1_790_000_000_000 + number / 600) << 16 | number % 600 };
+    let high = if args.random_ids { mix(random) } else { ((1_790_000_000_000 + number / 600) << 16) | (number % 600) };
     Command {
-        id: CommandId(u128::from(high) << 64 | u128::from(random)),
+        id: CommandId((u128::from(high) << 64) | u128::from(random)),
         actor: PrincipalId(1),
         body: CommandBody::PostTransfer(PostTransfer {
             from: account(from),

@@ -4,6 +4,13 @@
 //! line of JSON; `all` runs them in a row and writes `BENCHMARKS.md`. Numbers of a shared machine are noisy: compare
 //! within one run.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "statistics are floats; no money passes through them"
+)]
+
 mod engine;
 mod http;
 mod report;

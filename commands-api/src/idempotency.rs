@@ -25,6 +25,12 @@ pub(crate) fn identity(
     command_type: &str,
 ) -> Result<CommandId, Problem> {
     match (body_id, key) {
+        // Such an id follows from somebody's key, who must find it free when the key is used.
+        (Some(id), None) if id.is_from_a_key() => Err(Problem::field(
+            Code::FieldInvalid,
+            "#/id",
+            "UUIDs of version 8 follow from Idempotency-Keys: send one of another version, 7 is advised",
+        )),
         (Some(id), None) => Ok(id),
         (None, Some(key)) => {
             Ok(CommandId::from_idempotency_key(&principal.tenant, &principal.holder_scope, command_type, key))

@@ -15,9 +15,9 @@ pub(crate) enum Action {
     CloseAccount,
     TopUp,
     Withdraw,
-    /// With a fee set by the caller or without.
+    /// With a fee or an effective date set by the caller, or without.
     Transfer {
-        sets_fee: bool,
+        sets_terms: bool,
     },
     PostEntry,
     PlaceHold,
@@ -74,12 +74,12 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         return Ruling::Allowed;
     }
     match action {
-        Action::Transfer { sets_fee: false }
+        Action::Transfer { sets_terms: false }
         | Action::ListAccounts
         | Action::ReadAccount
         | Action::ReadHold
         | Action::ReadCommand => Ruling::IfOwn,
-        Action::Transfer { sets_fee: true } => Ruling::Denied("a customer's key can't set a fee"),
+        Action::Transfer { sets_terms: true } => Ruling::Denied("a customer's key can't set a fee or effective_on"),
         Action::ReadBook => Ruling::Allowed,
         Action::OpenAccount
         | Action::FreezeAccount
@@ -137,8 +137,8 @@ mod tests {
             (Action::CloseAccount, "--yy", "----"),
             (Action::TopUp, "-y-y", "----"),
             (Action::Withdraw, "-y-y", "----"),
-            (Action::Transfer { sets_fee: false }, "-y-y", "-o-o"),
-            (Action::Transfer { sets_fee: true }, "-y-y", "----"),
+            (Action::Transfer { sets_terms: false }, "-y-y", "-o-o"),
+            (Action::Transfer { sets_terms: true }, "-y-y", "----"),
             (Action::PostEntry, "-y-y", "----"),
             (Action::PlaceHold, "-y-y", "----"),
             (Action::CaptureHold, "-y-y", "----"),

@@ -24,11 +24,13 @@ pub(crate) fn free_text(text: &str, pointer: &str, max_bytes: usize) -> Result<B
     Ok(text.into())
 }
 
-/// Control characters, and the invisible ones that turn the direction of text or break lines: they make one text look like
-/// another in a statement.
+/// Control characters, and the invisible ones that turn the direction of text, break lines or hide in it: they make one text
+/// look like another in a statement. The joiners U+200C and U+200D stay: scripts and emoji need them.
 fn is_control(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c,
+            '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn has_card_number(text: &str) -> bool {
@@ -149,6 +151,10 @@ mod tests {
         assert_eq!(code("a\nb"), Err(Code::TextInvalid));
         assert_eq!(code("a\u{0}"), Err(Code::TextInvalid));
         assert_eq!(code("\u{202e}ab"), Err(Code::TextInvalid));
+        for hidden in ["\u{61c}", "\u{200b}", "\u{2060}", "\u{2066}", "\u{206a}", "\u{feff}", "\u{fffa}", "\u{e0041}"] {
+            assert_eq!(code(&format!("a{hidden}")), Err(Code::TextInvalid), "{hidden:?}");
+        }
+        assert_eq!(code("a\u{200d}b"), Ok("a\u{200d}b".into()), "joiners are part of scripts");
         assert_eq!(code("123456789"), Err(Code::TextTooLong));
     }
 }

@@ -24,7 +24,9 @@ pub(crate) async fn post(call: Call) -> Outcome {
 /// A transfer. A customer may debit only what is its own, and credit anybody.
 pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Problem> {
     let request = parse::<TransferRequest<'static>>(body)?;
-    let customer = asking.permit(Action::Transfer { sets_fee: request.fee.is_some() })?;
+    // Fees and dates other than today's are terms of the house: what counts for an earlier day changes closed statements.
+    let sets_terms = request.fee.is_some() || request.effective_on.is_some();
+    let customer = asking.permit(Action::Transfer { sets_terms })?;
     let book = asking.state.book;
     let currency = amounts::currency(&request.currency, "#/currency")?;
     let transfer = PostTransfer {

@@ -182,6 +182,7 @@ async fn keys_and_scopes() {
     let from_boris = transfer(r#"{"from":"boris:eur","to":"anna:eur"}"#);
     house.post(ANNA, "transfers", &from_boris).await.expect(403, "forbidden");
     house.post(ANNA, "transfers", &transfer(r#"{"fee":"0"}"#)).await.expect(403, "forbidden");
+    house.post(ANNA, "transfers", &transfer(r#"{"effective_on":"1993-01-05"}"#)).await.expect(403, "forbidden");
     house.post(ANNA, "transfers", &transfer(r#"{"from":"anna:usd"}"#)).await.expect(404, "account_not_found");
     let cash = r#"{"account":"anna:eur","amount":"1.00","currency":"EUR"}"#;
     for path in ["top-ups", "withdrawals"] {
@@ -245,6 +246,13 @@ async fn one_identity_one_content() {
     without.expect(400, "idempotency_key_missing");
     post("a b", transfer("{}")).await.expect(400, "idempotency_key_invalid");
     post("k", transfer(id)).await.expect(400, "idempotency_key_invalid");
+
+    // Nobody takes the id that follows from a key which somebody else is going to use.
+    let next = event_schemas::CommandId::from_idempotency_key(common::TENANT, "holder-a", "post_transfer", "order-9");
+    let squatting = transfer(&format!(r#"{{"id":"{next}"}}"#));
+    let refused = ask(&house.router, "POST", "/v1/books/1/transfers").key(WRITER).body(squatting).send().await;
+    assert_eq!(refused.expect(400, "field_invalid").pointer(), "#/id");
+    assert_eq!(post("order-9", transfer("{}")).await.expect(201, "").body["command_id"], next.to_string());
 }
 
 #[tokio::test]

@@ -393,7 +393,7 @@ async fn documents() {
     insta::assert_json_snapshot!(provoke(Code::InsufficientFunds).await.body, @r##"
     {
       "code": "insufficient_funds",
-      "command_id": "da3cfe0b-6f7e-de03-b285-cc9ad657a5b0",
+      "command_id": "da3cfe0b-6f7e-8e03-b285-cc9ad657a5b0",
       "detail": "10.00 EUR are required and 0.05 EUR are available",
       "errors": [
         {
@@ -416,7 +416,7 @@ async fn documents() {
     insta::assert_json_snapshot!(provoke(Code::IdempotencyConflict).await.body, @r##"
     {
       "code": "idempotency_conflict",
-      "command_id": "da3cfe0b-6f7e-de03-b285-cc9ad657a5b0",
+      "command_id": "da3cfe0b-6f7e-8e03-b285-cc9ad657a5b0",
       "errors": [
         {
           "detail": "amount differs from the earlier command",
@@ -432,7 +432,7 @@ async fn documents() {
     insta::assert_json_snapshot!(provoke(Code::EffectiveDateOutOfRange).await.body, @r##"
     {
       "code": "effective_date_out_of_range",
-      "command_id": "da3cfe0b-6f7e-de03-b285-cc9ad657a5b0",
+      "command_id": "da3cfe0b-6f7e-8e03-b285-cc9ad657a5b0",
       "detail": "dates from 1900-01-01 to 2027-11-22 are open",
       "errors": [
         {
@@ -454,7 +454,7 @@ async fn documents() {
     insta::assert_json_snapshot!(provoke(Code::EntryUnbalanced).await.body, @r##"
     {
       "code": "entry_unbalanced",
-      "command_id": "da3cfe0b-6f7e-de03-b285-cc9ad657a5b0",
+      "command_id": "da3cfe0b-6f7e-8e03-b285-cc9ad657a5b0",
       "detail": "debits are 5.00 EUR and credits are 4.99 EUR",
       "errors": [
         {

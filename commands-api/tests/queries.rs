@@ -117,7 +117,7 @@ async fn a_statement_is_read_page_by_page() {
     {
       "amount": "0.07",
       "balance": "99.72",
-      "command_id": "b79574a3-92b8-9aa1-6f45-66d923c27be9",
+      "command_id": "b79574a3-92b8-8aa1-af45-66d923c27be9",
       "currency": "EUR",
       "effective_on": "2026-11-21",
       "entry_kind": "transfer",

@@ -105,6 +105,16 @@ fn derive_id(domain: &str, parts: &[&[u8]]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
+/// A hash in the form of a UUID of version 8: the ids that follow from names, which nobody may choose.
+fn derived_form(hash: u128) -> u128 {
+    uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().as_u128()
+}
+
+fn is_derived(id: u128) -> bool {
+    let uuid = Uuid::from_u128(id);
+    uuid.get_version_num() == 8 && uuid.get_variant() == uuid::Variant::RFC4122
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -163,7 +173,8 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// A command: the client's UUID, or a hash of who asked, what for and the `Idempotency-Key`.
+    /// A command: the client's UUID, of any version but 8, or a hash of who asked, what for and the `Idempotency-Key`, which
+    /// has version 8 (see [`CommandId::from_idempotency_key`]).
     CommandId, "a command id (a UUID)"
 }
 
@@ -180,7 +191,7 @@ impl AccountId {
     /// that the book, or somebody else, is going to open under a code.
     pub fn from_code(book: BookId, code: &str) -> Self {
         let hash = derive_id("doppia 2026 account code", &[&book.get().to_be_bytes(), code.as_bytes()]);
-        Self(uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().as_u128())
+        Self(derived_form(hash))
     }
 
     /// The id of an account that is opened with neither an id nor a code: it follows from the command, so that a retry asks
@@ -192,16 +203,23 @@ impl AccountId {
 
     /// Whether it has the form of an id that follows from a code.
     pub fn is_from_a_code(self) -> bool {
-        let uuid = Uuid::from_u128(self.0);
-        uuid.get_version_num() == 8 && uuid.get_variant() == uuid::Variant::RFC4122
+        is_derived(self.0)
     }
 }
 
 impl CommandId {
     /// The command id of an `Idempotency-Key`: scoped by tenant, holder and command type.
+    ///
+    /// The id is a UUID of version 8, and clients may not send such ids themselves: keys can be guessed (`invoice-7`), and
+    /// whoever could send the id that follows from somebody's next key would take it away from them.
     pub fn from_idempotency_key(tenant: &str, holder: &str, command_type: &str, key: &str) -> Self {
         let parts = [tenant.as_bytes(), holder.as_bytes(), command_type.as_bytes(), key.as_bytes()];
-        Self(derive_id("doppia 2026 idempotency key", &parts))
+        Self(derived_form(derive_id("doppia 2026 idempotency key", &parts)))
+    }
+
+    /// Whether it has the form of an id that follows from an `Idempotency-Key`.
+    pub fn is_from_a_key(self) -> bool {
+        is_derived(self.0)
     }
 }
 
@@ -233,7 +251,7 @@ mod tests {
             ),
             (
                 CommandId::from_idempotency_key("bank", "app", "top_up", "k1").to_string(),
-                "e0553014-cc55-c5cb-8b67-1a17a9b0213d",
+                "e0553014-cc55-85cb-8b67-1a17a9b0213d",
             ),
             (PrincipalId::derive("bank", "app").to_string(), "819d79f6-adf7-e600-a724-4f471fa20f1b"),
         ] {
@@ -258,6 +276,16 @@ mod tests {
             assert!(!AccountId::from_command(CommandId(id)).is_from_a_code());
         }
         assert!(!AccountId(0).is_from_a_code() && !AccountId(u128::MAX).is_from_a_code());
+    }
+
+    #[test]
+    fn only_ids_of_keys_have_their_form() {
+        for key in 0..200 {
+            assert!(CommandId::from_idempotency_key("bank", "app", "top_up", &key.to_string()).is_from_a_key());
+        }
+        assert!(!CommandId(Uuid::now_v7().as_u128()).is_from_a_key());
+        assert!(!CommandId(Uuid::new_v4().as_u128()).is_from_a_key());
+        assert!(!CommandId(0).is_from_a_key() && !CommandId(u128::MAX).is_from_a_key());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ Examples:
     /// Issues, lists and revokes keys of the API
     Key {
         #[command(flatten)]
-        settings: Settings,
+        folder: Folder,
         #[command(flatten)]
         args: keys::KeyArgs,
     },
@@ -84,6 +84,17 @@ Examples:
     },
 }
 
+/// Which data folder, for what works on the folder itself.
+#[derive(Debug, Args)]
+struct Folder {
+    /// A configuration file [default: doppia.toml, if it is there]
+    #[arg(long, env = "DOPPIA_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// The data folder [default: ./data]
+    #[arg(long, global = true)]
+    data: Option<PathBuf>,
+}
+
 /// Settings that flags can override; absent ones come from elsewhere.
 #[derive(Debug, Clone, Default, Args, Serialize)]
 pub struct Settings {
@@ -95,7 +106,7 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// The address to listen on [default: 127.0.0.1:7070]
+    /// The address and port to listen on, such as 0.0.0.0:7070 [default: 127.0.0.1:7070]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
@@ -177,8 +188,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Act::Import(args) => runtime()?.block_on(import::run(args, cli.output)),
-        Act::Key { settings, args } => {
-            let config = settings.load()?;
+        Act::Key { folder, args } => {
+            let config = Settings { config: folder.config, data: folder.data, ..Settings::default() }.load()?;
             keys::run(args, &config.data, &config.tenant, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -192,8 +203,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Demo(args) => runtime()?.block_on(demo::run(args)),
         Act::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ledgerd", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            // Into memory first: clap panics if whoever reads the script stops early.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ledgerd", &mut script);
+            match std::io::stdout().write_all(&script) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+                Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+            }
         }
     }
 }
@@ -221,5 +237,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_folder_of_keys_may_be_named_before_and_behind_the_act() {
+        for line in ["key --data d list", "key list --data d", "key revoke key_1 --data d"] {
+            let cli = Cli::try_parse_from(std::iter::once("ledgerd").chain(line.split(' '))).map_err(|e| e.to_string());
+            let Ok(Cli { act: Act::Key { folder, .. }, .. }) = cli else { panic!("{line}: {cli:?}") };
+            assert_eq!(folder.data, Some(PathBuf::from("d")), "{line}");
+        }
     }
 }

@@ -16,6 +16,9 @@ pub const DEFAULT_FILE: &str = "doppia.toml";
 /// The first segment of an environment variable; two underscores stand for the point: `DOPPIA_HTTP__MAX_CONNECTIONS`.
 const ENV_PREFIX: &str = "DOPPIA_";
 
+/// The variable by which `replay-tool` is told of the witness; it means the same here.
+const ENV_WITNESS: &str = "witness";
+
 /// Variables with the prefix that are meant for other subcommands.
 const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
 
@@ -95,6 +98,8 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// How long a client may take for the head of a request, in seconds.
     pub head_timeout_s: u64,
+    /// How long a client may leave an answer unread before its connection is closed, in seconds.
+    pub write_timeout_s: u64,
     /// How long requests under way may take to end when the server stops, in seconds.
     pub drain_timeout_s: u64,
 }
@@ -149,7 +154,7 @@ impl Default for LogConfig {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { max_connections: 512, head_timeout_s: 10, drain_timeout_s: 10 }
+        Self { max_connections: 512, head_timeout_s: 10, write_timeout_s: 30, drain_timeout_s: 10 }
     }
 }
 
@@ -177,8 +182,12 @@ impl Config {
             None if Path::new(DEFAULT_FILE).is_file() => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
             None => {}
         }
+        let environment = Env::prefixed(ENV_PREFIX)
+            .ignore(&ENV_OF_CLIENTS)
+            .split("__")
+            .map(|key| if key == ENV_WITNESS { "journal.witness".into() } else { key.into() });
         let config: Self = figment
-            .merge(Env::prefixed(ENV_PREFIX).ignore(&ENV_OF_CLIENTS).split("__"))
+            .merge(environment)
             .merge(Serialized::defaults(flags))
             .extract()
             .map_err(|error| ConfigError(error.to_string()))?;
@@ -207,6 +216,9 @@ impl Config {
         }
         if !(1..=300).contains(&self.http.head_timeout_s) {
             return wrong("http.head_timeout_s", "1 to 300");
+        }
+        if !(1..=300).contains(&self.http.write_timeout_s) {
+            return wrong("http.write_timeout_s", "1 to 300");
         }
         if self.http.drain_timeout_s > 300 {
             return wrong("http.drain_timeout_s", "0 to 300");
@@ -253,6 +265,7 @@ mod tests {
             ("read_models = \"maybe\"", "read_models"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
+            ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),
             ("[log]\nfilter = \"ledgerd=loud\"", "log.filter: "),
             ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
             ("data = [", "doppia.toml"),

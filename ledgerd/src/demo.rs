@@ -23,6 +23,9 @@ use crate::{cli, import, keys, serve, telemetry};
 const CUSTOMER: &str = "berka:2378";
 const STATEMENT_LINES: usize = 12;
 
+/// The file that tells a folder of the demo from a book that somebody needs.
+const MARK: &str = "made-by-ledgerd-demo";
+
 /// A real bank, imported, proven and served.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -32,7 +35,7 @@ pub struct DemoArgs {
     /// Where to listen; if the port is taken, any free one is
     #[arg(long, default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Begin anew if the folder is there
+    /// Begin anew if the folder of an earlier demo is there: it is deleted
     #[arg(long)]
     fresh: bool,
     /// End when all is shown, rather than go on serving
@@ -291,15 +294,47 @@ fn examples(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     found.cloned().with_context(|| "the examples are not here: run the demo in the repository, or give --examples")
 }
 
-/// Makes sure that the folder is not there; what is deleted must be a book of ours.
+/// Makes the folder, empty but for the mark. What is deleted to begin anew must have the mark, and nobody may serve it.
 fn prepare_folder(data: &Path, fresh: bool) -> anyhow::Result<()> {
-    if !data.exists() {
-        return Ok(());
+    if data.exists() {
+        let here = data.display();
+        ensure!(fresh, "{here} is there: `ledgerd serve --data {here}` serves it, `ledgerd demo --fresh` begins anew");
+        ensure!(data.join(MARK).is_file(), "{here} was not made by the demo: it is left alone");
+        let served = std::fs::File::open(data.join("LOCK")).is_ok_and(|lock| lock.try_lock().is_err());
+        ensure!(!served, "{here} is being served: end that ledgerd first");
+        std::fs::remove_dir_all(data).with_context(|| format!("removing {here}"))?;
     }
-    if !fresh {
-        bail!("{0} is there: `ledgerd serve --data {0}` serves it, `ledgerd demo --fresh` begins anew", data.display());
+    serve::make_private(data)
+        .and_then(|()| std::fs::write(data.join(MARK), "`ledgerd demo --fresh` deletes this folder\n"))
+        .with_context(|| format!("making {}", data.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_the_demo_that_nobody_serves_is_deleted() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("demo-data");
+        prepare_folder(&data, false).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::write(data.join("old"), "").unwrap();
+        assert!(prepare_folder(&data, false).is_err(), "not without being told");
+        let lock = std::fs::File::create(data.join("LOCK")).unwrap();
+        lock.lock().unwrap();
+        assert!(prepare_folder(&data, true).is_err(), "somebody serves it");
+        drop(lock);
+        prepare_folder(&data, true).unwrap();
+        assert!(!data.join("old").exists());
+
+        let book = place.path().join("data");
+        std::fs::create_dir_all(book.join("journal")).unwrap();
+        assert!(prepare_folder(&book, true).is_err(), "a book of somebody's");
+        assert!(book.join("journal").exists());
     }
-    let ours = data.join("journal").is_dir() || std::fs::read_dir(data)?.next().is_none();
-    ensure!(ours, "{} is not the folder of a book: it is left alone", data.display());
-    std::fs::remove_dir_all(data).with_context(|| format!("removing {}", data.display()))
 }

@@ -331,13 +331,15 @@ fn fit_rocks(
     let head = journal.head().sequence;
     let first = journal.segment_reader().block_at(Sequence(1))?.map(|block| block.hash());
     let origin = rocks.origin()?;
-    if origin.is_some() && origin != first {
+    // What does not say where it comes from may be another journal's.
+    let strange = if origin.is_some() { origin != first } else { holds_anything(&rocks, options)? };
+    if strange {
         drop(rocks);
         let path = rocks_folder(folder);
         fs::remove_dir_all(&path).map_err(io_fault(&path))?;
         notices.push("read models and checkpoints were those of another journal and are rebuilt from this one".into());
         let rocks = RocksStore::open(&path, options.projections)?;
-        return note_origin(rocks, first);
+        return note_origin(rocks, first, journal);
     }
     for sequence in rocks.sequences()?.into_iter().filter(|&sequence| sequence > head) {
         rocks.discard(sequence)?;
@@ -354,13 +356,32 @@ fn fit_rocks(
             ));
         }
     }
-    if origin.is_none() { note_origin(rocks, first) } else { Ok(rocks) }
+    if origin.is_none() { note_origin(rocks, first, journal) } else { Ok(rocks) }
 }
 
-/// Notes the journal's first block; an empty journal has none, and the next opening does it.
-fn note_origin(rocks: RocksStore, first: Option<BlockHash>) -> Result<RocksStore, EmbeddedFault> {
+fn holds_anything(rocks: &RocksStore, options: &EmbeddedOptions) -> Result<bool, EmbeddedFault> {
+    if !rocks.sequences()?.is_empty() {
+        return Ok(true);
+    }
+    for projection in options.projections {
+        if rocks.applied(projection)? > Sequence::ZERO {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Notes the journal's first block; while the journal is empty there is none, and it is noted before anything is stored.
+fn note_origin(
+    rocks: RocksStore,
+    first: Option<BlockHash>,
+    journal: &SegmentJournal,
+) -> Result<RocksStore, EmbeddedFault> {
     if let Some(first) = first {
         rocks.set_origin(first)?;
+    } else {
+        let hash_at = hash_at(journal);
+        rocks.note_origin_first(Box::new(move || hash_at(Sequence(1))));
     }
     Ok(rocks)
 }

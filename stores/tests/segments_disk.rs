@@ -14,6 +14,8 @@ use projections::ports::EventFeed;
 use stores::segments::{DiskStorage, OpenFault, SegmentOptions, SegmentReader, Storage, create, open, walk};
 
 const BOOK: BookId = BookId::FIRST;
+/// How far the writer goes.
+const LAST: u64 = 40_000;
 
 struct Folder(std::path::PathBuf);
 
@@ -75,7 +77,6 @@ fn readers_follow_a_writer_over_many_segments() {
     let mut journal = open(&storage, &options, Sequence::ZERO).unwrap();
     let mut here = journal.segment_reader();
     let mut elsewhere = SegmentReader::open(&storage).unwrap();
-    const LAST: u64 = 40_000;
     let follow = |reader: &mut SegmentReader| {
         let mut read = Sequence::ZERO;
         while read.0 < LAST {

@@ -22,7 +22,7 @@ pub enum StopReason {
     #[error("{0}")]
     Settings(String),
     /// The server could not be reached, or stayed busy, for as long as was allowed.
-    #[error("no answer from the server for {waited_s} s ({last}); run the import again when it is back")]
+    #[error("no answer from the server for {waited_s} s ({last})")]
     Unreachable {
         /// How long it was tried, in seconds.
         waited_s: u64,

@@ -86,7 +86,7 @@ pub struct Summary {
 #[non_exhaustive]
 pub enum ImportError {
     /// The rules do not fit the file.
-    #[error("the rules do not fit the file: {0}")]
+    #[error("the rules do not fit the file")]
     Rules(#[from] RulesError),
     /// The file can't be read.
     #[error("{path}: {error}")]

@@ -12,7 +12,19 @@ impl Columns {
         self.0
             .iter()
             .position(|column| column == name)
-            .ok_or_else(|| format!("the file has no column {name:?}; it has {}", self.0.join(", ")))
+            .ok_or_else(|| format!("the file has no column {name:?}; it has {}", self.shown()))
+    }
+
+    /// The names for a terminal: what is no header of ours may hold anything, and any amount of it.
+    fn shown(&self) -> String {
+        const NAMES_MAX: usize = 40;
+        const LENGTH_MAX: usize = 40;
+        let names = self.0.iter().take(NAMES_MAX).map(|name| {
+            let plain = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+            plain.take(LENGTH_MAX).collect::<String>()
+        });
+        let more = if self.0.len() > NAMES_MAX { ", …" } else { "" };
+        names.collect::<Vec<_>>().join(", ") + more
     }
 }
 
@@ -168,6 +180,8 @@ mod tests {
     #[test]
     fn wrong_templates_say_what_is_wrong() {
         assert!(fill("{nr}").unwrap_err().contains("no column \"nr\"; it has id, Name"));
+        let binary = Columns(vec!["\u{1b}[2J\u{7}x".into(); 50]).find("id").unwrap_err();
+        assert!(!binary.contains(char::is_control) && binary.ends_with(", …"), "{binary:?}");
         assert!(fill("{id").unwrap_err().contains("not closed"));
         assert!(fill("id}").unwrap_err().contains("without its"));
         assert!(fill("{id|rot13}").unwrap_err().contains("no filter"));

@@ -74,9 +74,15 @@ pub(super) struct ClockGuard {
 }
 
 impl ClockGuard {
-    pub(super) fn new(clock: Clock, newest: Timestamp) -> Self {
-        let (wall_us, monotonic_us) = ((clock.wall)().0, (clock.monotonic_us)());
-        Self { clock, wall_us, monotonic_us, newest }
+    /// Begins to watch a clock, and gives what it says now, to be checked.
+    pub(super) fn start(clock: Clock, newest: Timestamp) -> (Self, Timestamp) {
+        let (wall, monotonic_us) = ((clock.wall)(), (clock.monotonic_us)());
+        (Self { clock, wall_us: wall.0, monotonic_us, newest }, wall)
+    }
+
+    /// Notes a time on record: nothing is recorded before it.
+    pub(super) fn recorded(&mut self, at: Timestamp) {
+        self.newest = self.newest.max(at);
     }
 
     /// How long it is until a time, as it would be recorded.

@@ -162,8 +162,9 @@ fn newest_checkpoint(
     checkpoints: &dyn Checkpoints,
 ) -> Result<(State, Sequence), StartError> {
     for sequence in checkpoints.sequences()? {
+        // One that can't be read is passed over like one that is wrong: checkpoints only make starting faster.
         if sequence <= head.sequence
-            && let Some(bytes) = checkpoints.load(sequence)?
+            && let Ok(Some(bytes)) = checkpoints.load(sequence)
             && let Ok(mut state) = State::decode(&bytes)
             && let Some(block) = reader.block_at(sequence)?
             && let Ok(Some(event)) = block.event(sequence)
@@ -172,7 +173,8 @@ fn newest_checkpoint(
         {
             return Ok((state, sequence));
         }
-        checkpoints.discard(sequence)?;
+        // If it can't be dropped now, the next start passes over it again.
+        let _ = checkpoints.discard(sequence);
     }
     Ok((State::new(), Sequence::ZERO))
 }
@@ -184,7 +186,8 @@ pub(super) fn prepare(
 ) -> Result<(Writer, Replayed), StartError> {
     let EngineParts { mut journal, mut ids, checkpoints, clock, options } = parts;
     let found = journal.head();
-    let wall = (clock.wall)();
+    // Watched from the first look on: replaying takes minutes, and that is when a clock that was wrong at boot is set.
+    let (mut clock, wall) = ClockGuard::start(clock, found.recorded_at);
     let fresh = found.sequence == Sequence::ZERO;
     let clock_checked = check_at_start(wall, (!fresh).then_some(found.recorded_at));
     if fresh {
@@ -218,7 +221,7 @@ pub(super) fn prepare(
     let checkpoint_writer = CheckpointWriter::start(checkpoints, Arc::clone(&figures))
         .map_err(|error| StartError::Thread(error.to_string()))?;
     let recorded = Recorded::new(journal.reader()?);
-    let clock = ClockGuard::new(clock, head.recorded_at);
+    clock.recorded(head.recorded_at);
     let writer = Writer::new(
         journal,
         ids,

@@ -2,6 +2,7 @@
 
 mod holds;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use super::{EngineOptions, Figures};
 use crate::asked::{difference, differing_field, verdict};
 use crate::bound;
 use crate::decide::{Context, Decision, decide, named};
-use crate::ports::{Answer, AppendError, EngineFault, IdIndex, Journal, LookupReply, Reply, Verdict, WriterState};
+use crate::ports::{Answer, AppendError, EngineFault, IdIndex, Journal, Verdict, WriterState};
 use crate::state::State;
 
 /// How long the writer sleeps at most when nothing comes, before it looks whether space has returned.
@@ -69,7 +70,36 @@ struct Decided {
 struct Submission {
     commands: Vec<Command>,
     answers: Vec<Answer>,
-    reply: Reply,
+    reply: Owed<Vec<Answer>>,
+}
+
+/// A reply that is owed: whatever becomes of the writer, who waits for it is told, if only that the writer has stopped. A
+/// reply that panics is its own affair and not the book's.
+struct Owed<T>(Option<OwedReply<T>>);
+
+type OwedReply<T> = Box<dyn FnOnce(Result<T, EngineFault>) + Send>;
+
+impl<T> Owed<T> {
+    fn new(reply: OwedReply<T>) -> Self {
+        Self(Some(reply))
+    }
+
+    fn answer(mut self, answer: Result<T, EngineFault>) {
+        self.give(answer);
+    }
+
+    fn give(&mut self, answer: Result<T, EngineFault>) {
+        if let Some(reply) = self.0.take() {
+            // The panic hook has written it down.
+            let _ = catch_unwind(AssertUnwindSafe(|| reply(answer)));
+        }
+    }
+}
+
+impl<T> Drop for Owed<T> {
+    fn drop(&mut self) {
+        self.give(Err(EngineFault::Stopped));
+    }
 }
 
 /// What is decided before one flush.
@@ -97,8 +127,8 @@ impl Drop for StopGuard {
         self.figures.set_condition(WriterState::Stopped, reason.into());
         for work in self.queue.abandon() {
             match work {
-                Work::Commands { reply, .. } => reply(Err(EngineFault::Stopped)),
-                Work::Lookup { reply, .. } => reply(Err(EngineFault::Stopped)),
+                Work::Commands { reply, .. } => Owed::new(reply).answer(Err(EngineFault::Stopped)),
+                Work::Lookup { reply, .. } => Owed::new(reply).answer(Err(EngineFault::Stopped)),
             }
         }
     }
@@ -164,11 +194,11 @@ impl Writer {
         let mut bytes = 0_usize;
         for work in work {
             match work {
-                Work::Lookup { id, reply } => lookups.push((id, reply)),
+                Work::Lookup { id, reply } => lookups.push((id, Owed::new(reply))),
                 Work::Commands { commands, bytes: more, reply } => {
                     bytes = bytes.saturating_add(more);
                     let answers = Vec::with_capacity(commands.len());
-                    group.submissions.push(Submission { commands, answers, reply });
+                    group.submissions.push(Submission { commands, answers, reply: Owed::new(reply) });
                 }
             }
         }
@@ -185,26 +215,16 @@ impl Writer {
     }
 
     fn decide_and_append(&mut self, mut group: Group, bytes: usize) -> Result<(), Stop> {
-        let recorded_at = match self.clock.now() {
-            Ok(recorded_at) => recorded_at,
-            Err(error) => {
-                for submission in group.submissions {
-                    (submission.reply)(Err(EngineFault::Stopped));
-                }
-                return Err(Stop(error.to_string()));
-            }
-        };
+        // Whoever waits is told when the group is dropped.
+        let recorded_at = self.clock.now().map_err(|error| Stop(error.to_string()))?;
         if !self.has_space(bytes.saturating_add(self.expiry_bytes(recorded_at, bytes)))? {
-            for submission in group.submissions {
-                (submission.reply)(Err(EngineFault::ReadOnly));
-            }
-            return Ok(());
+            return self.answer_without_space(group);
         }
         let appended = self.decide_group(&mut group, recorded_at).and_then(|()| self.append(&group));
         if let Err(stop) = appended {
             // The state is ahead of the journal now: nothing may be decided on it any more.
             for submission in group.submissions {
-                (submission.reply)(Err(EngineFault::Stopped));
+                submission.reply.answer(Err(EngineFault::Stopped));
             }
             return Err(stop);
         }
@@ -214,7 +234,7 @@ impl Writer {
         Figures::add(&self.figures.rejected, group.rejected);
         Figures::add(&self.figures.replayed, group.replayed);
         for submission in group.submissions {
-            (submission.reply)(Ok(submission.answers));
+            submission.reply.answer(Ok(submission.answers));
         }
         if let Some((sequence, state)) = group.checkpoint {
             self.checkpoints.offer(sequence, state);
@@ -223,6 +243,26 @@ impl Writer {
             return Ok(());
         }
         self.ids.record(&verdicts, self.journal.head().sequence).map_err(|fault| Stop(fault.to_string()))
+    }
+
+    /// Without space nothing is decided. Verdicts that stand in the journal are told again all the same: whoever lost an
+    /// answer must not have to wait for a larger disk.
+    fn answer_without_space(&mut self, group: Group) -> Result<(), Stop> {
+        for Submission { commands, mut answers, reply } in group.submissions {
+            for command in &commands {
+                match self.known(command)? {
+                    Some(answer) => answers.push(answer),
+                    None => break,
+                }
+            }
+            if answers.len() == commands.len() {
+                Figures::add(&self.figures.replayed, answers.len());
+                reply.answer(Ok(answers));
+            } else {
+                reply.answer(Err(EngineFault::ReadOnly));
+            }
+        }
+        Ok(())
     }
 
     /// Secures space for a group, before anything is decided. `false`: there is none, and the book is read-only.
@@ -283,11 +323,9 @@ impl Writer {
             group.replayed = group.replayed.saturating_add(1);
             return Ok(same_group(group, current, earlier, at, command));
         }
-        let known = self.ids.lookup(command.id).map_err(|fault| Stop(fault.to_string()))?;
-        if let Some(sequence) = known {
-            let recorded = self.recorded.event(sequence).map_err(|fault| Stop(fault.to_string()))?;
+        if let Some(answer) = self.known(command)? {
             group.replayed = group.replayed.saturating_add(1);
-            return Ok(from_journal(&recorded, command));
+            return Ok(answer);
         }
         if self.builder.len().saturating_add(bound::event_bytes(command)).saturating_add(DIGEST_ROOM_BYTES)
             > BLOCK_MAX_BYTES
@@ -308,6 +346,24 @@ impl Writer {
             self.digest(group, recorded_at)?;
         }
         Ok(Answer::Recorded { verdict, sequence, recorded_at, replayed: false })
+    }
+
+    /// The answer to a command whose verdict stands in the journal.
+    fn known(&mut self, command: &Command) -> Result<Option<Answer>, Stop> {
+        Ok(self.recorded_verdict(command.id)?.map(|recorded| from_journal(&recorded, command)))
+    }
+
+    /// The verdict of a command as the journal has it.
+    fn recorded_verdict(&mut self, id: CommandId) -> Result<Option<RecordedEvent>, Stop> {
+        let Some(sequence) = self.ids.lookup(id).map_err(|fault| Stop(fault.to_string()))? else {
+            return Ok(None);
+        };
+        let recorded = self.recorded.event(sequence).map_err(|fault| Stop(fault.to_string()))?;
+        // An index that leads elsewhere would give this command another one's verdict, and no effect.
+        if recorded.event.cause.verdict_of() != Some(id) {
+            return Err(Stop(format!("the id index is wrong: event {sequence} is not the verdict it names")));
+        }
+        Ok(Some(recorded))
     }
 
     fn decide_one(
@@ -383,13 +439,16 @@ impl Writer {
         Ok(())
     }
 
-    fn look_up(&mut self, id: CommandId, reply: LookupReply) {
+    fn look_up(&mut self, id: CommandId, reply: Owed<Option<RecordedEvent>>) {
         let found = match self.ids.lookup(id) {
             Ok(None) => Ok(None),
-            Ok(Some(sequence)) => self.recorded.event(sequence).map(Some).map_err(|_| EngineFault::Stopped),
+            Ok(Some(sequence)) => match self.recorded.event(sequence) {
+                Ok(recorded) if recorded.event.cause.verdict_of() == Some(id) => Ok(Some(recorded)),
+                Ok(_) | Err(_) => Err(EngineFault::Stopped),
+            },
             Err(_) => Err(EngineFault::Stopped),
         };
-        reply(found);
+        reply.answer(found);
     }
 }
 

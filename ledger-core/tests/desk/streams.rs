@@ -164,7 +164,7 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         6 => hold().boxed(),
         5 => capture().boxed(),
         2 => back().prop_map(|hold| CommandBody::VoidHold(VoidHold { hold, reason: "".into() })).boxed(),
-        7 => reverse().boxed(),
+        9 => reverse().boxed(),
     ]
     .boxed()
 }
@@ -237,10 +237,11 @@ fn aim(commands: &mut [CommandBody]) {
             CommandBody::ReverseEntry(reverse) => {
                 // Often what was named before, so that parts add up.
                 reverse.entry = match before {
-                    Some(before) if number % 2 == 0 => before,
+                    Some((_, reversal)) if number % 8 == 3 => CommandId(reversal),
+                    Some((before, _)) if number % 2 == 0 => before,
                     _ => of(&entries, reverse.entry),
                 };
-                before = Some(reverse.entry);
+                before = Some((reverse.entry, number));
                 entries.push(number);
             }
             CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => {

@@ -11,6 +11,8 @@ mod http;
 mod runner;
 
 use std::future::Future;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,6 +113,7 @@ pub async fn serve(
     let bounds = http::Bounds {
         max_connections: config.http.max_connections,
         head_timeout: Duration::from_secs(config.http.head_timeout_s),
+        write_timeout: Duration::from_secs(config.http.write_timeout_s),
         drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
     };
     http::run(listener, router, bounds, async {
@@ -152,6 +155,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
     let place = || format!("the data folder {}", config.data.display());
     let fresh = !embedded::exists(&config.data).with_context(place)?;
     if fresh {
+        make_private(&config.data).with_context(place)?;
         embedded::create(&config.data, &options).with_context(place)?;
     }
     let embedded = embedded::open(&config.data, &options).with_context(place)?;
@@ -181,6 +185,18 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         Switch::Off => None,
     };
     Ok(Opened { engine, read_models, keys, fresh })
+}
+
+/// Makes the data folder, if it is not there, for its owner alone: the journal holds everybody's money and texts. A folder
+/// that is there keeps its mode, so that an operator may let a group of analysts in.
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(above)?;
+    std::fs::DirBuilder::new().mode(0o700).create(folder)?;
+    std::fs::File::open(above)?.sync_all()
 }
 
 /// The machine's clocks.

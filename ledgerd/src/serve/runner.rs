@@ -23,6 +23,18 @@ pub(crate) struct ReadModels {
     thread: JoinHandle<()>,
 }
 
+/// Sets off the alarm if the thread panics: read models that stand still without a word would pass for fresh ones.
+struct PanicAlarm<'a>(&'a Mutex<Option<String>>);
+
+impl Drop for PanicAlarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("ALARM: the read models have stopped with a panic; commands go on");
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some("it panicked: see the log".into());
+        }
+    }
+}
+
 impl ReadModels {
     /// Starts the thread.
     pub(crate) fn start(feed: impl EventFeed + 'static, rows: impl Rows + Clone + 'static) -> anyhow::Result<Self> {
@@ -32,6 +44,7 @@ impl ReadModels {
         let thread = {
             let (rows, stop, fault) = (rows.clone(), Arc::clone(&stop), Arc::clone(&fault));
             std::thread::Builder::new().name("read-models".into()).spawn(move || {
+                let _alarm = PanicAlarm(&fault);
                 let mut runner = Runner::new(feed, rows, projections::all());
                 let ended = runner.run(&stop, &mut |reached| {
                     applied.send_replace(reached.sequence);
@@ -71,5 +84,32 @@ impl ReadModels {
         if self.thread.join().is_err() {
             tracing::error!("the read models' thread panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_schemas::Block;
+    use projections::memory::MemoryRows;
+    use projections::ports::FeedFault;
+
+    use super::*;
+
+    struct Panics;
+
+    impl EventFeed for Panics {
+        fn next_block(&mut self, _: Sequence, _: Duration) -> Result<Option<Block>, FeedFault> {
+            panic!("told to panic")
+        }
+    }
+
+    #[test]
+    fn a_panic_sets_off_the_alarm() {
+        let read_models = ReadModels::start(Panics, Arc::new(MemoryRows::default())).expect("a thread");
+        let fault = read_models.fault();
+        // It does not wait for what will never come.
+        read_models.end(Sequence(1));
+        let fault = fault.lock().expect("no lock is held");
+        assert_eq!(fault.as_deref(), Some("it panicked: see the log"));
     }
 }

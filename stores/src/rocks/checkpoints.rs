@@ -114,6 +114,7 @@ impl Checkpoints for RocksStore {
 
     fn store(&self, sequence: Sequence, state: &[u8]) -> Result<(), CheckpointFault> {
         self.writable()?;
+        self.settle_origin()?;
         let family = self.checkpoint_family()?;
         let summary = Summary::of(state)?;
         // The one of the same sequence goes first, so that its pieces never mix with new ones.

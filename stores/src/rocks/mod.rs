@@ -20,7 +20,8 @@ mod options;
 mod rows;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event_schemas::Digest;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, WriteBatch, WriteOptions};
@@ -94,7 +95,13 @@ struct Inner {
     read_only: bool,
     /// The projections declared at opening; read-only, some may have no column family yet and read as empty.
     projections: Vec<String>,
+    /// Tells the journal's first block, as long as the origin is not noted.
+    origin_of: Mutex<Option<OriginOf>>,
+    origin_is_owed: AtomicBool,
 }
+
+/// The hash of a journal's first block, once there is one.
+pub type OriginOf = Box<dyn Fn() -> Option<Digest> + Send + Sync>;
 
 impl std::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,7 +170,9 @@ impl RocksStore {
 
     fn new(db: DB, path: &Path, read_only: bool, projections: &[&str]) -> Self {
         let projections = projections.iter().map(|&name| name.to_owned()).collect();
-        Self { inner: Arc::new(Inner { db, path: path.to_owned(), read_only, projections }) }
+        let (origin_of, origin_is_owed) = (Mutex::new(None), AtomicBool::new(false));
+        let inner = Inner { db, path: path.to_owned(), read_only, projections, origin_of, origin_is_owed };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Whether writes are refused.
@@ -182,6 +191,27 @@ impl RocksStore {
         let mut batch = WriteBatch::default();
         batch.put(ORIGIN_KEY, origin.0);
         self.write(batch, true)
+    }
+
+    /// Has the origin noted before anything is stored: for a database that is opened with a journal that is still empty.
+    /// Without it, what a long first run leaves would pass for that of any journal put in the place of its own.
+    pub fn note_origin_first(&self, origin_of: OriginOf) {
+        *self.inner.origin_of.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin_of);
+        self.inner.origin_is_owed.store(true, Ordering::Release);
+    }
+
+    /// Notes the origin if that is owed.
+    fn settle_origin(&self) -> Result<(), RocksFault> {
+        if !self.inner.origin_is_owed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut owed = self.inner.origin_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = owed.as_ref().and_then(|origin_of| origin_of()) {
+            self.set_origin(first)?;
+            *owed = None;
+            self.inner.origin_is_owed.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Makes everything that was committed durable, for an orderly end.

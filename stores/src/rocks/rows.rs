@@ -155,6 +155,7 @@ impl ReadRows for Moment<'_> {
 impl Rows for RocksStore {
     fn commit(&self, changes: RowChanges) -> Result<(), RowsFault> {
         self.writable()?;
+        self.settle_origin()?;
         let mut batch = WriteBatch::default();
         for (table, key, value) in changes.rows {
             let Some(family) = self.family(table.projection)? else { continue };

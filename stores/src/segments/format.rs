@@ -150,7 +150,7 @@ pub(super) struct SegmentHeader {
     pub(super) previous: BlockHash,
 }
 
-const SEGMENT_MAGIC: [u8; 4] = *b"DSEG";
+pub(super) const SEGMENT_MAGIC: [u8; 4] = *b"DSEG";
 
 impl SegmentHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -290,7 +290,7 @@ pub(super) struct FrameHeader {
     pub(super) previous: BlockHash,
 }
 
-const FRAME_MAGIC: [u8; 4] = *b"DFRM";
+pub(super) const FRAME_MAGIC: [u8; 4] = *b"DFRM";
 /// Where the hash stands; it is over everything before and behind it.
 const FRAME_HASH_AT: usize = 96;
 /// Blocks stand as they are. Other codecs may come with a later release.

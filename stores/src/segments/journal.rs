@@ -1,4 +1,4 @@
-//! The writer: create, open, append.
+//! The writer: open and append.
 //!
 //! Cost of an append: one write and one sync for the frame, one write and one sync for the anchor's slot. The frame's buffer
 //! is reused; blocks are copied into it once and hashed once.
@@ -6,20 +6,21 @@
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use event_schemas::{Block, BlockHash, BookId, Digest, Epoch, Sequence};
+use event_schemas::{Block, BlockHash, BookId, Epoch, Sequence};
 use ledger_core::ports::{AppendError, Head, Journal, JournalFault, JournalReader};
 
+use super::create::make_empty;
 use super::format::{
-    ANCHOR, ANCHOR_NEW, FIRST_FRAME, FRAME_HEADER, FRAME_MAX, FrameHeader, PAGE, Place, SegmentHeader, Slot,
-    WitnessMark, page_usize, pages, segment_name, segment_number,
+    ANCHOR, FIRST_FRAME, FRAME_HEADER, FRAME_MAX, FrameHeader, PAGE, Place, SegmentHeader, Slot, WitnessMark,
+    page_usize, pages, segment_name,
 };
 use super::frames::Found;
 use super::index::Index;
 use super::options::{OpenFault, SegmentOptions, WitnessPlace};
 use super::reader::SegmentReader;
-use super::spares::{MakeError, Spares, make_segment};
+use super::spares::{MakeError, Spares};
 use super::storage::{Storage, StorageFile};
-use super::survey::{Survey, holds_nothing, survey};
+use super::survey::{Survey, survey};
 use super::witness::{self, Witness};
 
 /// The durable head, as readers in the same process see it.
@@ -100,60 +101,6 @@ impl std::fmt::Debug for SegmentJournal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SegmentJournal").field("head", &self.head).field("epoch", &self.epoch).finish_non_exhaustive()
     }
-}
-
-/// Whether there is a journal in a folder: that is, an anchor.
-pub fn exists(storage: &Arc<dyn Storage>) -> Result<bool, OpenFault> {
-    match storage.list() {
-        Ok(names) => Ok(names.iter().any(|name| name == ANCHOR)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Creates an empty journal. The anchor comes last, so that an interrupted creation has left no journal and can be repeated;
-/// segments that hold anything, and a witness that remembers anything, are refused.
-pub fn create(storage: &Arc<dyn Storage>, options: &SegmentOptions) -> Result<(), OpenFault> {
-    options.check()?;
-    let names = storage.list()?;
-    for name in &names {
-        if name == ANCHOR {
-            return Err(OpenFault::Exists("a journal".into()));
-        }
-        if segment_number(name).is_some() && !holds_nothing(storage, name)? {
-            return Err(OpenFault::Exists(format!("{name}, which is not empty, without an anchor")));
-        }
-    }
-    if let Some(place) = &options.witness
-        && let Some(mark) = witness::read(place)?
-        && mark.sequence > Sequence::ZERO
-    {
-        let text = format!("a witness of a journal of book {} up to sequence {}", mark.book, mark.sequence);
-        return Err(OpenFault::Exists(text));
-    }
-    for name in names.iter().filter(|name| segment_number(name).is_some()) {
-        storage.remove(name)?;
-    }
-    make_empty(storage, options.book, options.segment_bytes, Epoch(0))
-}
-
-/// Makes the first segment and the anchor of an empty journal, over what is there.
-fn make_empty(storage: &Arc<dyn Storage>, book: BookId, segment_bytes: u64, epoch: Epoch) -> Result<(), OpenFault> {
-    make_segment(storage, 1, segment_bytes, &mut |_| true)?;
-    let slot =
-        Slot { book, end: Place::START, segment_bytes, sequence: Sequence::ZERO, epoch, hash: Digest::default() };
-    let mut page = slot.encode();
-    page.resize(page_usize(), 0);
-    let made = storage.create(ANCHOR_NEW).and_then(|file| {
-        file.write_at(&page.repeat(2), 0)?;
-        file.sync_all()
-    });
-    if let Err(error) = made {
-        let _ = storage.remove(ANCHOR_NEW);
-        return Err(error.into());
-    }
-    storage.rename(ANCHOR_NEW, ANCHOR)?;
-    Ok(storage.sync_dir()?)
 }
 
 impl From<MakeError> for OpenFault {

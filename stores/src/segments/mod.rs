@@ -6,8 +6,10 @@
 //! | `format` | the bytes of segments, frames, anchor and witness |
 //! | `frames` | reading frames, checked as wholes |
 //! | `index` | sequence → place of a frame, sparse and filled as needed |
+//! | `anchor` | the anchor as it is read |
 //! | `survey` | what a folder holds: looks at everything, changes nothing, and refuses damage |
-//! | `journal` | the writer: create, open (survey and repair), append |
+//! | `create` | making an empty journal |
+//! | `journal` | the writer: open (survey and repair), append |
 //! | `spares` | segments made whole ahead of need |
 //! | `witness` | the head, kept elsewhere |
 //! | `reader` | reading durable blocks, in this process or in another |
@@ -19,6 +21,8 @@
 //! *Architecture Invariant*: an append is answered only after its frame and then the anchor that names it are durable.
 //! Whatever lies at or below the anchor and is not intact is damage, never a crash.
 
+mod anchor;
+mod create;
 mod format;
 mod frames;
 mod index;
@@ -34,9 +38,11 @@ mod tests;
 mod walk;
 mod witness;
 
-pub use journal::{SegmentJournal, create, exists, open};
+pub use create::{create, exists};
+pub use journal::{SegmentJournal, open};
 pub use options::{Damage, OpenFault, SegmentOptions, WitnessPlace};
 pub use reader::SegmentReader;
 pub use storage::{DiskStorage, Storage, StorageFile};
-pub use walk::{Finding, WalkReport, walk};
+pub use walk::{Finding, WalkReport, walk, walk_closed};
+
 pub use witness::{Witnessed, read_witness};

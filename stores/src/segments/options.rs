@@ -167,9 +167,17 @@ impl From<Damage> for OpenFault {
 
 impl From<OpenFault> for JournalFault {
     fn from(fault: OpenFault) -> Self {
-        match fault {
-            OpenFault::Io(reason) | OpenFault::NoSpace(reason) => Self::Io(reason),
-            other => Self::Damaged(other.to_string()),
+        match &fault {
+            OpenFault::Io(reason) | OpenFault::NoSpace(reason) => Self::Io(reason.clone()),
+            OpenFault::Exists(_)
+            | OpenFault::Missing(_)
+            | OpenFault::WrongLength { .. }
+            | OpenFault::Anchor(_)
+            | OpenFault::OtherBook { .. }
+            | OpenFault::Damaged(_)
+            | OpenFault::RolledBack { .. }
+            | OpenFault::Witness(_)
+            | OpenFault::Options(_) => Self::Damaged(fault.to_string()),
         }
     }
 }

@@ -11,18 +11,19 @@ use event_schemas::{Block, BlockHash, BookId, Sequence};
 use ledger_core::ports::{JournalFault, JournalReader};
 use projections::ports::{EventFeed, FeedFault};
 
+use super::anchor::Anchor;
 use super::format::{FIRST_FRAME, FRAME_HEADER, FrameHeader, Last, Place, Slot, follow_blocks, next_block};
 use super::frames::{Found, FrameBuffer, HeaderPage};
 use super::index::Index;
 use super::journal::{Durable, Shared};
 use super::options::{Damage, OpenFault};
 use super::storage::Storage;
-use super::survey::{Anchor, list_files, read_headers};
+use super::survey::{list_files, read_headers};
 
 const POLL: Duration = Duration::from_millis(50);
 /// A slot that is being written looks damaged for a moment. This often it is read again, each time a little later.
 const ANCHOR_TRIES: u32 = 25;
-const ANCHOR_PAUSE: Duration = Duration::from_millis(2);
+pub(super) const ANCHOR_PAUSE: Duration = Duration::from_millis(2);
 
 /// A reader of one journal's durable blocks, and a feed of them.
 pub struct SegmentReader {
@@ -55,21 +56,24 @@ struct OpenFrame {
 
 impl std::fmt::Debug for SegmentReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentReader").field("next", &self.next).field("durable", &self.durable.sequence).finish()
+        f.debug_struct("SegmentReader")
+            .field("next", &self.next)
+            .field("durable", &self.durable.sequence)
+            .finish_non_exhaustive()
     }
 }
 
-/// Reads the anchor while it may be being written.
-pub(super) fn settled_anchor(storage: &Arc<dyn Storage>) -> Result<Anchor, OpenFault> {
+/// Reads the anchor while it may be being written: a slot that is no slot is looked at again until it is one, or stays the
+/// same. With a pause of zero nobody writes, and one look is enough.
+pub(super) fn settled_anchor(storage: &Arc<dyn Storage>, pause: Duration) -> Result<Anchor, OpenFault> {
     let mut tries = 0;
     loop {
-        let anchor = Anchor::read(storage);
+        let anchor = Anchor::read(storage)?;
         tries += 1;
-        match anchor {
-            Ok(Anchor { slots: [Ok(_), Ok(_)] }) => return anchor,
-            _ if tries >= ANCHOR_TRIES => return anchor,
-            Ok(_) | Err(_) => std::thread::sleep(ANCHOR_PAUSE),
+        if pause.is_zero() || tries >= ANCHOR_TRIES || matches!(anchor.slots, [Ok(_), Ok(_)]) {
+            return Ok(anchor);
         }
+        std::thread::sleep(pause);
     }
 }
 
@@ -82,7 +86,7 @@ impl SegmentReader {
     /// that were never answered are not seen. The headers of all segments in use are checked; the blocks are when they are
     /// read.
     pub fn open(storage: &Arc<dyn Storage>) -> Result<Self, OpenFault> {
-        let anchor = settled_anchor(storage)?;
+        let anchor = settled_anchor(storage, ANCHOR_PAUSE)?;
         let (at, newest, other) = anchor.agree()?;
         if let Err(reason) = other
             && !frame_follows(storage, &newest)?
@@ -139,7 +143,7 @@ impl SegmentReader {
 
     fn poll(&mut self) -> Result<(), JournalFault> {
         self.polled = Some(Instant::now());
-        let (_, newest, _) = settled_anchor(&self.storage)?.agree()?;
+        let (_, newest, _) = settled_anchor(&self.storage, ANCHOR_PAUSE)?.agree()?;
         if newest.sequence < self.durable.sequence || newest.book != self.book {
             return Err(JournalFault::Damaged(format!(
                 "the anchor went back from sequence {} to {}: the journal was replaced",
@@ -170,7 +174,8 @@ impl SegmentReader {
     /// Goes from the end of a segment's frames to the next segment.
     fn enter_next_segment(&mut self) -> Result<(), JournalFault> {
         let number = self.place.segment + 1;
-        let page = self.frames.header_page(&self.storage, number, self.segment_bytes).map_err(io_fault)?;
+        let page =
+            self.frames.header_page(&self.storage, number, self.segment_bytes).map_err(|error| io_fault(&error))?;
         let HeaderPage::Header(header) = page else {
             return Err(self.damage("no frame stands here, and the next segment has no intact header"));
         };
@@ -188,7 +193,7 @@ impl SegmentReader {
     /// The header of the frame at `place`, unchecked but for what it must begin with.
     fn hop(&mut self) -> Result<FrameHeader, JournalFault> {
         let (segment, offset, limit) = (self.place.segment, self.place.offset, self.limit());
-        match self.frames.header(&self.storage, segment, offset, limit).map_err(io_fault)? {
+        match self.frames.header(&self.storage, segment, offset, limit).map_err(|error| io_fault(&error))? {
             Found::Frame(header) if header.first_sequence == self.next => Ok(header),
             Found::Frame(_) => Err(self.damage("the frame begins with another sequence")),
             Found::Blank => Err(self.damage("no frame stands here")),
@@ -200,7 +205,7 @@ impl SegmentReader {
     fn open_frame(&mut self) -> Result<(), JournalFault> {
         loop {
             let (segment, offset, limit) = (self.place.segment, self.place.offset, self.limit());
-            match self.frames.frame(&self.storage, segment, offset, limit).map_err(io_fault)? {
+            match self.frames.frame(&self.storage, segment, offset, limit).map_err(|error| io_fault(&error))? {
                 Found::Frame(header) => {
                     let follows = header.book == self.book
                         && header.first_sequence == self.next
@@ -307,7 +312,7 @@ impl SegmentReader {
     }
 }
 
-fn io_fault(error: std::io::Error) -> JournalFault {
+fn io_fault(error: &std::io::Error) -> JournalFault {
     JournalFault::Io(error.to_string())
 }
 

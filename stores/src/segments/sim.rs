@@ -136,7 +136,11 @@ impl Disk {
             .iter()
             .filter_map(|unit| match unit {
                 Unit::Sector { inode: of, sector, .. } if *of == inode => Some(*sector),
-                _ => None,
+                Unit::Sector { .. }
+                | Unit::Length { .. }
+                | Unit::Named { .. }
+                | Unit::Renamed { .. }
+                | Unit::Removed { .. } => None,
             })
             .collect();
         let empty = Content::default();
@@ -317,6 +321,7 @@ impl SimDisk {
     }
 
     /// A copy of the disk as a process finds it that starts again on the same kernel.
+    #[must_use]
     pub fn same_kernel(&self) -> Self {
         Self::of(self.machine().disk.clone())
     }
@@ -383,7 +388,7 @@ impl Machine {
         self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault)
     }
 
-    fn fail(&mut self, operation: String, fault: Fault) -> io::Error {
+    fn fail(&mut self, operation: &str, fault: Fault) -> io::Error {
         self.happened = true;
         self.moment(format!("{operation}: {fault:?}"));
         match fault {
@@ -398,11 +403,11 @@ impl Machine {
             Some(Fault::DropSync) => self.happened = true,
             Some(fault @ Fault::Error) => {
                 self.disk.settle(about, |_| false);
-                return Err(self.fail(operation, fault));
+                return Err(self.fail(&operation, fault));
             }
             Some(fault @ Fault::HalfSync) => {
                 self.disk.settle(about, |at| at.is_multiple_of(2));
-                return Err(self.fail(operation, fault));
+                return Err(self.fail(&operation, fault));
             }
         }
         self.moment(operation);
@@ -412,9 +417,9 @@ impl Machine {
     /// An operation on names: its units are pending afterwards.
     fn names(&mut self, operation: String, unit: Unit) -> io::Result<()> {
         match self.meet() {
-            Some(fault @ (Fault::Error | Fault::HalfSync)) => return Err(self.fail(operation, fault)),
+            Some(fault @ (Fault::Error | Fault::HalfSync)) => return Err(self.fail(&operation, fault)),
             Some(fault @ Fault::NoSpace) if matches!(unit, Unit::Named { .. }) => {
-                return Err(self.fail(operation, fault));
+                return Err(self.fail(&operation, fault));
             }
             None | Some(Fault::NoSpace | Fault::DropSync) => {}
         }
@@ -524,7 +529,7 @@ impl StorageFile for SimFile {
         if let Some(fault @ (Fault::Error | Fault::HalfSync | Fault::NoSpace)) = machine.meet() {
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
             machine.disk.write(self.inode, half, offset);
-            return Err(machine.fail(operation, fault));
+            return Err(machine.fail(&operation, fault));
         }
         machine.disk.write(self.inode, bytes, offset);
         machine.moment(operation);

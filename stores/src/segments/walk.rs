@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use event_schemas::{Block, BlockHash, BookId, Digest, Epoch, Sequence};
 
+use super::anchor::Anchor;
 use super::format::{
-    ANCHOR, FIRST_FRAME, FRAME_HEADER, Last, PAGE, Place, SegmentHeader, Slot, follow_blocks, next_block, segment_name,
+    ANCHOR, FIRST_FRAME, FRAME_HEADER, FRAME_MAGIC, Last, PAGE, Place, SEGMENT_MAGIC, SegmentHeader, Slot,
+    follow_blocks, is_zero, next_block, segment_name,
 };
 use super::frames::{Found, FrameBuffer, HeaderPage};
 use super::options::OpenFault;
-use super::reader::settled_anchor;
+use super::reader::{ANCHOR_PAUSE, settled_anchor};
 use super::storage::Storage;
-use super::survey::{Anchor, list_files};
+use super::survey::list_files;
 
 /// Something that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,13 +73,31 @@ struct Walk<'a> {
     visit: &'a mut dyn FnMut(u32, u64, &Block) -> ControlFlow<()>,
 }
 
-/// Checks everything. The visitor gets each intact block with its segment and the offset of its frame there, in order, and
+/// Checks a journal that nobody has open for writing: as [`walk`], but without the pauses that tell a block on its way from
+/// damage.
+pub fn walk_closed(
+    storage: &Arc<dyn Storage>,
+    visit: &mut dyn FnMut(u32, u64, &Block) -> ControlFlow<()>,
+) -> Result<WalkReport, OpenFault> {
+    walk_through(storage, visit, false)
+}
+
+/// Checks everything, beside a writer or not. The visitor gets each intact block with its segment and the offset of its frame there, in order, and
 /// may break off. Faults are those that leave nothing to walk: no anchor, no valid slot, a missing or cut segment.
 pub fn walk(
     storage: &Arc<dyn Storage>,
     visit: &mut dyn FnMut(u32, u64, &Block) -> ControlFlow<()>,
 ) -> Result<WalkReport, OpenFault> {
-    let mut anchor = settled_anchor(storage)?;
+    walk_through(storage, visit, true)
+}
+
+fn walk_through(
+    storage: &Arc<dyn Storage>,
+    visit: &mut dyn FnMut(u32, u64, &Block) -> ControlFlow<()>,
+    beside_writer: bool,
+) -> Result<WalkReport, OpenFault> {
+    let pause = if beside_writer { ANCHOR_PAUSE } else { Duration::ZERO };
+    let mut anchor = settled_anchor(storage, pause)?;
     let (_, mut slot, _) = anchor.agree()?;
     let mut files = list_files(storage, slot.segment_bytes, slot.end.segment)?;
     let report = WalkReport {
@@ -97,22 +117,23 @@ pub fn walk(
         if walk.up_to(&slot)?.is_break() {
             return Ok(walk.report);
         }
-        std::thread::sleep(if round == 1 { Duration::ZERO } else { STILL });
-        let now = settled_anchor(storage)?;
-        let (_, newest, _) = now.agree()?;
-        let still = newest == slot;
-        anchor = now;
-        slot = newest;
-        if still {
+        anchor = settled_anchor(storage, pause)?;
+        let (_, newest, _) = anchor.agree()?;
+        if newest == slot {
             files = list_files(storage, slot.segment_bytes, slot.end.segment)?;
             let before = walk.report.clone();
             walk.beyond(&slot, &anchor, &files.from_needed)?;
-            // What looked wrong may be a frame on its way.
-            if walk.report == before || settled_anchor(storage)?.agree()?.1 == slot && round > 1 {
+            // What lies beyond may be a block on its way. It is not if the anchor then stands still.
+            if walk.report == before || !beside_writer {
+                break;
+            }
+            std::thread::sleep(STILL);
+            if settled_anchor(storage, pause)?.agree()?.1 == slot {
                 break;
             }
             walk.report = before;
         }
+        slot = settled_anchor(storage, pause)?.agree()?.1;
         if round == ROUNDS {
             walk.report
                 .notices
@@ -137,6 +158,7 @@ impl Walk<'_> {
 
     /// Walks on to a slot's end.
     fn up_to(&mut self, slot: &Slot) -> Result<ControlFlow<()>, OpenFault> {
+        self.buffer.clear();
         self.report.sequence = slot.sequence;
         self.report.hash = slot.hash;
         self.report.epoch = slot.epoch;
@@ -239,7 +261,7 @@ impl Walk<'_> {
                     }
                 }
             }
-            if !super::format::is_zero(rest) {
+            if !is_zero(rest) {
                 self.find(offset, "the frame's padding is not zero");
             }
             self.report.frames += 1;
@@ -249,17 +271,39 @@ impl Walk<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn find_at(&mut self, place: Place, last: Last, what: &str) {
+        let (file, sequence) = (segment_name(place.segment), last.sequence.next());
+        self.report.findings.push(Finding { file, offset: place.offset, sequence, what: what.into() });
+    }
+
+    fn begins_with(&mut self, place: Place, magic: [u8; 4], limit: u64) -> Result<bool, OpenFault> {
+        let bytes = self.buffer.raw(self.storage, place.segment, place.offset, 4, limit)?;
+        Ok(bytes.is_some_and(|bytes| bytes == magic))
+    }
+
     /// Looks at what lies beyond a slot's end: nothing, or what a crash leaves.
     fn beyond(&mut self, slot: &Slot, anchor: &Anchor, segments: &[u32]) -> Result<(), OpenFault> {
         self.buffer.clear();
         let mut end = slot.end;
         let mut last = Last { sequence: slot.sequence, hash: slot.hash, ..self.last };
         let mut followed = 0;
-        while let Found::Frame(header) = self.buffer.frame(self.storage, end.segment, end.offset, slot.segment_bytes)? {
-            let frame = self.buffer.slice(end.offset, header.frame_bytes).unwrap_or_default();
-            let Ok(next) = follow_blocks(&header, frame, last) else { break };
-            last = next;
-            end.offset += header.frame_bytes;
+        loop {
+            let mut place = end;
+            let mut found = self.buffer.frame(self.storage, place.segment, place.offset, slot.segment_bytes)?;
+            if found == Found::Blank && segments.contains(&(end.segment + 1)) {
+                place = Place { segment: end.segment + 1, offset: FIRST_FRAME };
+                found = self.buffer.frame(self.storage, place.segment, place.offset, slot.segment_bytes)?;
+            }
+            let Found::Frame(header) = found else { break };
+            let frame = self.buffer.slice(place.offset, header.frame_bytes).unwrap_or_default();
+            match follow_blocks(&header, frame, last) {
+                Ok(next) if header.book == slot.book && header.epoch >= slot.epoch => last = next,
+                Ok(_) | Err(_) => {
+                    self.find_at(place, last, "a whole frame stands beyond the anchor that no crash leaves");
+                    break;
+                }
+            }
+            end = Place { offset: place.offset + header.frame_bytes, ..place };
             followed += 1;
         }
         if followed > 0 {
@@ -279,11 +323,25 @@ impl Walk<'_> {
         }
         let empty = slot.sequence == Sequence::ZERO && followed == 0;
         let mut from = if empty { 0 } else { end.offset };
+        let torn_frame = self.begins_with(end, FRAME_MAGIC, slot.segment_bytes)?;
         for segment in segments.iter().copied().filter(|segment| *segment >= end.segment) {
             if let Some(offset) = self.buffer.first_nonzero(self.storage, segment, from, slot.segment_bytes)? {
-                let what = "bytes behind the head are not zero: the rest of a crash, or damage where nothing was yet";
-                let (file, sequence) = (segment_name(segment), last.sequence.next());
-                self.report.findings.push(Finding { file, offset, sequence, what: what.into() });
+                let place = Place { segment, offset };
+                let torn = if segment == end.segment && !empty {
+                    torn_frame
+                } else {
+                    let entered = if empty { 1 } else { end.segment + 1 };
+                    let page = Place { segment, offset: 0 };
+                    segment == entered && self.begins_with(page, SEGMENT_MAGIC, slot.segment_bytes)?
+                };
+                if torn {
+                    self.report.notices.push(format!(
+                        "{}, offset {offset}: a frame that was not written whole and not answered; the next start zeroes it",
+                        segment_name(segment)
+                    ));
+                } else {
+                    self.find_at(place, last, "bytes behind the head are not zero");
+                }
             }
             from = 0;
         }

@@ -89,11 +89,12 @@ impl Witness {
         shared: Arc<Shared>,
         background: bool,
     ) -> Result<Self, OpenFault> {
-        write(&place, &shared.mark(book)).map_err(|error| OpenFault::Witness(error.to_string()))?;
+        let first = shared.mark(book);
+        write(&place, &first).map_err(|error| OpenFault::Witness(error.to_string()))?;
         let desk = Arc::new(Desk { stop: Mutex::new(false), changed: Condvar::new() });
         let thread = if background {
             let (desk, place, shared) = (Arc::clone(&desk), place.clone(), Arc::clone(&shared));
-            let body = move || work(&desk, &place, book, &shared);
+            let body = move || work(&desk, &place, first, &shared);
             Some(std::thread::Builder::new().name("journal-witness".into()).spawn(body)?)
         } else {
             None
@@ -129,15 +130,16 @@ fn put(place: &WitnessPlace, mark: &WitnessMark) -> bool {
     }
 }
 
-fn work(desk: &Desk, place: &WitnessPlace, book: BookId, shared: &Shared) {
-    let mut written = Some(shared.mark(book));
+/// Writes the mark whenever it differs from the one written last.
+fn work(desk: &Desk, place: &WitnessPlace, first: WitnessMark, shared: &Shared) {
+    let mut written = Some(first);
     let mut stop = desk.stop.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if !*stop {
             stop = desk.changed.wait_timeout(stop, EVERY).unwrap_or_else(PoisonError::into_inner).0;
         }
         let last = *stop;
-        let mark = shared.mark(book);
+        let mark = shared.mark(first.book);
         if written != Some(mark) {
             written = put(place, &mark).then_some(mark);
         }

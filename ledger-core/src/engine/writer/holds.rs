@@ -84,10 +84,7 @@ impl Writer {
             };
             return self.of_group(group, *sequence, recorded_at).map(Some);
         }
-        match self.ids.lookup(id).map_err(|fault| Stop(fault.to_string()))? {
-            Some(sequence) => self.recorded.event(sequence).map(Some).map_err(|fault| Stop(fault.to_string())),
-            None => Ok(None),
-        }
+        self.recorded_verdict(id)
     }
 
     /// An event that is not flushed yet: in a block of the group, or in the one that is being built.

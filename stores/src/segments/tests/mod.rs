@@ -1,5 +1,5 @@
 //! The crash suite. Its parts share the scripts that are recorded and the check that every state of the disk must pass.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::case_sensitive_file_extension_comparisons)]
 
 mod crash;
 mod faults;
@@ -15,7 +15,7 @@ use event_schemas::{Block, BlockBuilder, BookId, Cause, Digest, Epoch, Event, Ev
 use ledger_core::ports::{AppendError, Head, Journal, JournalReader};
 
 use super::sim::{SimDisk, mix};
-use super::{SegmentJournal, SegmentOptions, Storage, WitnessPlace, create, exists, open, walk};
+use super::{SegmentJournal, SegmentOptions, Storage, WitnessPlace, create, exists, open, walk_closed};
 
 pub(super) const BOOK: BookId = BookId::FIRST;
 
@@ -181,7 +181,7 @@ pub(super) fn check(disk: &SimDisk, wrap: Wrap, note: u64, tried: &[Block]) -> R
     process.step(Step::Append(&[600])).map_err(|error| format!("appending after it: {error}"))?;
     same_blocks(process.journal.as_ref().unwrap(), &process.tried)?;
     let report =
-        walk(&process.storage(), &mut |_, _, _| ControlFlow::Continue(())).map_err(|fault| fault.to_string())?;
+        walk_closed(&process.storage(), &mut |_, _, _| ControlFlow::Continue(())).map_err(|fault| fault.to_string())?;
     if !report.findings.is_empty() {
         return Err(format!("the walk finds {}", report.findings[0]));
     }
