@@ -99,12 +99,18 @@ where
     let started = Instant::now();
     let id = state.0.request_ids.of(request.headers());
     let span = tracing::debug_span!("request", route = metrics.route(), request_id = id.to_str().unwrap_or_default());
+    let long_body = has_long_body(request.headers());
+    let mut unread = false;
     let work = async {
-        let call = admit(state.0, request, body_max).await?;
+        let call = admit(state.0, request, body_max).await.inspect_err(|_| unread = long_body)?;
         handler(call).await
     };
     let outcome = work.instrument(span).await;
-    let response = finish(outcome, id);
+    let mut response = finish(outcome, id);
+    if unread {
+        // What was not read of the body ends the connection. The client is told, lest it send the next request into it.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     metrics.record(response.status(), started.elapsed());
     response
 }
@@ -130,6 +136,13 @@ async fn admit(state: Arc<Shared>, request: Request, body_max: usize) -> Result<
         Bytes::new()
     };
     Ok(Call { state, principal, headers: parts.headers, body, params, uri: parts.uri })
+}
+
+/// Whether a body may be longer than what a server reads on its own to keep a connection.
+fn has_long_body(headers: &HeaderMap) -> bool {
+    const SHORT_BYTES: usize = 8 * 1024;
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    declared.is_some_and(|length| length > SHORT_BYTES) || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 async fn read_body(state: &Shared, headers: &HeaderMap, body: Body, body_max: usize) -> Result<Bytes, Problem> {
