@@ -343,10 +343,14 @@ impl Auditor {
             Cause::Engine => {}
             Cause::Consequence { command, .. } => self.awaited = Some(command),
             Cause::Verdict { command, .. } => {
-                if self.judged.contains_key(&command) {
+                // The first verdict stands, and is told apart by its body later on.
+                let mut first = false;
+                self.judged.entry(command).or_insert_with(|| {
+                    first = true;
+                    Judged::Other
+                });
+                if !first {
                     self.find(sequence, Law::OneVerdict, format!("is another verdict of command {command}"));
-                } else {
-                    self.judged.insert(command, Judged::Other);
                 }
             }
         }

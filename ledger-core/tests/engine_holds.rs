@@ -1,6 +1,13 @@
 //! Time and earlier verdicts through the engine: holds that expire on the deadline with nobody asking, captures and voids
 //! around it, and reversals that find their original wherever it is.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -2,6 +2,7 @@
 //! and not from the code: it collects every condition that holds and answers with the one of the lowest number.
 
 #![allow(
+    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     clippy::needless_for_each,
     clippy::needless_pass_by_value,

@@ -1,5 +1,5 @@
 //! What stops a runner, what it leaves behind, and what verify finds.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::items_after_statements)]
 
 mod common;
 

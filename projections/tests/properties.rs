@@ -1,5 +1,5 @@
 //! Whatever is posted, read models say what naive sums over all postings say, however the run was cut into commits.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod common;
 

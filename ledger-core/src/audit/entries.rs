@@ -108,6 +108,7 @@ impl Auditor {
     }
 
     /// Whether what a rejection says of an original is so.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller hands in the rejections of this part alone")]
     pub(super) fn reversal_rejection_holds(&self, rejection: &Rejection) -> bool {
         // The verdict of the refused command itself stands among the others by now; the id it names may be its own.
         let judged = |entry: &CommandId| self.judged.get(entry);

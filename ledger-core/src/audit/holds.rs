@@ -142,6 +142,7 @@ impl Auditor {
     }
 
     /// Whether what a rejection says of a hold is so.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller hands in the rejections of this part alone")]
     pub(super) fn hold_rejection_holds(&self, rejection: &Rejection) -> bool {
         let placed = |hold: &CommandId| self.judged.get(hold) == Some(&Judged::Hold);
         let passed = |deadline: Timestamp| self.time.is_none_or(|now| deadline <= now);

@@ -60,10 +60,12 @@ fn check_deadline(context: Context<'_>, expires_at: Option<Timestamp>) -> Result
 fn open_hold<'a>(state: &'a State, context: Context<'_>, id: CommandId) -> Result<&'a Hold, Rejection> {
     let (found, expires_at) = match (state.hold(id), context.named) {
         (Some(hold), _) => (Some(hold), hold.expires_at),
-        (None, Some(named)) if named.event.cause.verdict_of() == Some(id) => match &named.event.body {
-            EventBody::HoldPlaced(placed) => (None, placed.expires_at),
-            _ => return Err(Rejection::HoldNotFound { hold: id }),
-        },
+        (None, Some(named)) if named.event.cause.verdict_of() == Some(id) => {
+            let EventBody::HoldPlaced(placed) = &named.event.body else {
+                return Err(Rejection::HoldNotFound { hold: id });
+            };
+            (None, placed.expires_at)
+        }
         (None, _) => return Err(Rejection::HoldNotFound { hold: id }),
     };
     if let Some(expires_at) = expires_at.filter(|deadline| *deadline <= context.recorded_at) {

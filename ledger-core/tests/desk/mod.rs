@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::indexing_slicing,
+    clippy::match_same_arms,
     clippy::needless_for_each,
     clippy::needless_pass_by_value,
     clippy::unwrap_used,

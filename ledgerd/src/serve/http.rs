@@ -105,7 +105,7 @@ mod tests {
         );
         let bounds = Bounds {
             max_connections: 1,
-            head_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_millis(300),
             drain_timeout: Duration::ZERO,
         };
