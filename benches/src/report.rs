@@ -71,6 +71,7 @@ fn page(engine: &EngineResult, http: &HttpResult) -> anyhow::Result<String> {
         "| latency p50 / p99 / p99.9 / p100 | {:.2} / {:.2} / {:.2} / {:.2} ms |",
         http.p50_ms, http.p99_ms, http.p999_ms, http.p100_ms
     )?;
+    writeln!(out, "\n{}", include_str!("proofs.md").trim_end())?;
     Ok(out)
 }
 
