@@ -7,96 +7,26 @@
     missing_docs
 )]
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+mod stage;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_schemas::bounds::DIGEST_EVERY_EVENTS;
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostTransfer};
 use event_schemas::{
     AccountId, Block, BookId, Command, CommandBody, CommandId, Currency, Epoch, EventBody, Money, PrincipalId,
-    RecordedEvent, Rejection, Sequence, Timestamp,
+    RecordedEvent, Rejection, Sequence,
 };
 use ledger_core::engine::{AcceptClock, ClockError, Engine, EngineOptions, EngineParts, StartError, replay};
 use ledger_core::ports::{
-    Answer, AppendError, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, Head, IdIndex, IdIndexFault,
-    Journal, JournalFault, JournalReader, SubmitError, Verdict, WriterState,
+    Answer, AppendError, Checkpoints, CommandSink, EngineFault, Head, Journal, JournalFault, JournalReader,
+    SubmitError, Verdict, WriterState,
 };
+use stage::{Hands, MapCheckpoints, MapIndex};
 use stores::memory::{MemoryBook, MemoryFault};
-
-const START_US: i64 = 1_790_000_000_000_000;
-
-/// Two hands that a test moves: microseconds of the wall clock and of the monotonic one.
-#[derive(Clone, Default)]
-struct Hands {
-    wall: Arc<AtomicI64>,
-    monotonic: Arc<AtomicI64>,
-}
-
-impl Hands {
-    fn new() -> Self {
-        let hands = Self::default();
-        hands.wall.store(START_US, Ordering::SeqCst);
-        hands
-    }
-    fn advance(&self, us: i64) {
-        self.wall.fetch_add(us, Ordering::SeqCst);
-        self.monotonic.fetch_add(us, Ordering::SeqCst);
-    }
-    fn clock(&self) -> Clock {
-        let (wall, monotonic) = (Arc::clone(&self.wall), Arc::clone(&self.monotonic));
-        Clock {
-            wall: Arc::new(move || Timestamp(wall.load(Ordering::SeqCst))),
-            monotonic_us: Arc::new(move || monotonic.load(Ordering::SeqCst)),
-        }
-    }
-}
-
-#[derive(Default)]
-struct MapIndex {
-    map: BTreeMap<CommandId, Sequence>,
-    through: Sequence,
-}
-
-impl IdIndex for MapIndex {
-    fn indexed_sequence(&self) -> Sequence {
-        self.through
-    }
-    fn lookup(&mut self, id: CommandId) -> Result<Option<Sequence>, IdIndexFault> {
-        Ok(self.map.get(&id).copied())
-    }
-    fn record(&mut self, verdicts: &[(CommandId, Sequence)], through: Sequence) -> Result<(), IdIndexFault> {
-        self.map.extend(verdicts.iter().copied());
-        self.through = through;
-        Ok(())
-    }
-    fn clear(&mut self) -> Result<(), IdIndexFault> {
-        *self = Self::default();
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct MapCheckpoints(Mutex<BTreeMap<Sequence, Vec<u8>>>);
-
-impl Checkpoints for MapCheckpoints {
-    fn sequences(&self) -> Result<Vec<Sequence>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().keys().rev().copied().collect())
-    }
-    fn store(&self, sequence: Sequence, state: &[u8]) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().insert(sequence, state.to_vec());
-        Ok(())
-    }
-    fn load(&self, sequence: Sequence) -> Result<Option<Vec<u8>>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().get(&sequence).cloned())
-    }
-    fn discard(&self, sequence: Sequence) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().remove(&sequence);
-        Ok(())
-    }
-}
 
 fn options() -> EngineOptions {
     EngineOptions { nonce: 42, checkpoint_every_events: 1, ..EngineOptions::default() }

@@ -9,10 +9,11 @@
     missing_docs
 )]
 
+mod stage;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use event_schemas::bounds::EXPIRIES_PER_BLOCK_MAX;
@@ -21,86 +22,13 @@ use event_schemas::command::{
 };
 use event_schemas::{
     AccountId, BookId, Cause, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, PrincipalId,
-    Sequence, Timestamp,
+    Timestamp,
 };
 use ledger_core::audit::Auditor;
 use ledger_core::engine::{Engine, EngineOptions, EngineParts, StartError};
-use ledger_core::ports::{
-    Answer, CheckpointFault, Checkpoints, Clock, CommandSink, IdIndex, IdIndexFault, Journal, Verdict, WriterState,
-};
+use ledger_core::ports::{Answer, Checkpoints, CommandSink, Journal, Verdict, WriterState};
+use stage::{Hands, MapCheckpoints, MapIndex, START_US};
 use stores::memory::MemoryBook;
-
-const START_US: i64 = 1_790_000_000_000_000;
-
-/// Two hands that a test moves: microseconds of the wall clock and of the monotonic one.
-#[derive(Clone, Default)]
-struct Hands {
-    wall: Arc<AtomicI64>,
-    monotonic: Arc<AtomicI64>,
-}
-
-impl Hands {
-    fn new() -> Self {
-        let hands = Self::default();
-        hands.wall.store(START_US, Ordering::SeqCst);
-        hands
-    }
-    fn advance(&self, us: i64) {
-        self.wall.fetch_add(us, Ordering::SeqCst);
-        self.monotonic.fetch_add(us, Ordering::SeqCst);
-    }
-    fn clock(&self) -> Clock {
-        let (wall, monotonic) = (Arc::clone(&self.wall), Arc::clone(&self.monotonic));
-        Clock {
-            wall: Arc::new(move || Timestamp(wall.load(Ordering::SeqCst))),
-            monotonic_us: Arc::new(move || monotonic.load(Ordering::SeqCst)),
-        }
-    }
-}
-
-#[derive(Default)]
-struct MapIndex {
-    map: BTreeMap<CommandId, Sequence>,
-    through: Sequence,
-}
-
-impl IdIndex for MapIndex {
-    fn indexed_sequence(&self) -> Sequence {
-        self.through
-    }
-    fn lookup(&mut self, id: CommandId) -> Result<Option<Sequence>, IdIndexFault> {
-        Ok(self.map.get(&id).copied())
-    }
-    fn record(&mut self, verdicts: &[(CommandId, Sequence)], through: Sequence) -> Result<(), IdIndexFault> {
-        self.map.extend(verdicts.iter().copied());
-        self.through = through;
-        Ok(())
-    }
-    fn clear(&mut self) -> Result<(), IdIndexFault> {
-        *self = Self::default();
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct MapCheckpoints(Mutex<BTreeMap<Sequence, Vec<u8>>>);
-
-impl Checkpoints for MapCheckpoints {
-    fn sequences(&self) -> Result<Vec<Sequence>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().keys().rev().copied().collect())
-    }
-    fn store(&self, sequence: Sequence, state: &[u8]) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().insert(sequence, state.to_vec());
-        Ok(())
-    }
-    fn load(&self, sequence: Sequence) -> Result<Option<Vec<u8>>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().get(&sequence).cloned())
-    }
-    fn discard(&self, sequence: Sequence) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().remove(&sequence);
-        Ok(())
-    }
-}
 
 fn options() -> EngineOptions {
     EngineOptions { nonce: 42, checkpoint_every_events: 1, ..EngineOptions::default() }

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod desk;
+mod stage;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use desk::{ACTOR, BOOK, NOON, streams};
@@ -16,61 +17,17 @@ use ledger_core::asked::verdict;
 use ledger_core::audit::Auditor;
 use ledger_core::bound;
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
-use ledger_core::ports::{
-    Answer, CheckpointFault, Checkpoints, Clock, CommandSink as _, IdIndex, IdIndexFault, Verdict,
-};
+use ledger_core::ports::{Answer, Clock, CommandSink as _, Verdict};
 use ledger_core::state::State;
 use proptest::prelude::*;
+use stage::{MapCheckpoints, MapIndex};
 use stores::memory::MemoryBook;
-
-#[derive(Default)]
-struct Ids {
-    map: BTreeMap<CommandId, Sequence>,
-    through: Sequence,
-}
-
-impl IdIndex for Ids {
-    fn indexed_sequence(&self) -> Sequence {
-        self.through
-    }
-    fn lookup(&mut self, id: CommandId) -> Result<Option<Sequence>, IdIndexFault> {
-        Ok(self.map.get(&id).copied())
-    }
-    fn record(&mut self, verdicts: &[(CommandId, Sequence)], through: Sequence) -> Result<(), IdIndexFault> {
-        self.map.extend(verdicts.iter().copied());
-        self.through = through;
-        Ok(())
-    }
-    fn clear(&mut self) -> Result<(), IdIndexFault> {
-        *self = Self::default();
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Kept(Mutex<BTreeMap<Sequence, Vec<u8>>>);
-
-impl Checkpoints for Kept {
-    fn sequences(&self) -> Result<Vec<Sequence>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().keys().rev().copied().collect())
-    }
-    fn store(&self, sequence: Sequence, state: &[u8]) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().insert(sequence, state.to_vec());
-        Ok(())
-    }
-    fn load(&self, sequence: Sequence) -> Result<Option<Vec<u8>>, CheckpointFault> {
-        Ok(self.0.lock().unwrap().get(&sequence).cloned())
-    }
-    fn discard(&self, sequence: Sequence) -> Result<(), CheckpointFault> {
-        self.0.lock().unwrap().remove(&sequence);
-        Ok(())
-    }
-}
 
 fn start(book: &MemoryBook) -> Engine {
     let clock = Clock { wall: Arc::new(|| Timestamp(NOON.0)), monotonic_us: Arc::new(|| 0) };
     let options = EngineOptions { nonce: 9, ..EngineOptions::default() };
-    let (journal, ids, checkpoints) = (Box::new(book.writer()), Box::<Ids>::default(), Arc::<Kept>::default());
+    let (journal, ids, checkpoints) =
+        (Box::new(book.writer()), Box::<MapIndex>::default(), Arc::<MapCheckpoints>::default());
     Engine::start(EngineParts { journal, ids, checkpoints, clock, options }).unwrap()
 }
 
