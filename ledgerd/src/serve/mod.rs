@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! open folder ─▶ keys ─▶ engine (replays) ─▶ read-model runner ─▶ HTTP
-//! end:  HTTP drains ─▶ engine answers what waits, last checkpoint ─▶ read models catch up ─▶ folder closes
+//! end:  HTTP drains ─▶ engine answers what waits ─▶ read models catch up ─▶ folder closes
 //! ```
 
 mod health;
