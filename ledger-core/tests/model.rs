@@ -299,7 +299,8 @@ impl Model {
                 break;
             }
             slips.push((entry, posting, required_minor));
-            let Posting { account, side, money } = original[posting as usize];
+            // Only an amount that is refused already, of zero or below, gets here for a posting that the entry does not have.
+            let Some(&Posting { account, side, money }) = original.get(posting as usize) else { continue };
             let money = Money::new(required_minor, money.currency);
             postings.push(match side {
                 Side::Debit => Posting::credit(account, money),
