@@ -218,7 +218,7 @@ fn transfer_command(number: u64, args: &EngineArgs) -> Command {
             from: account(from),
             to: account(to),
             amount: Money::new(i128::from(random % 10_000) + 1, currency()),
-            fee_minor: 0,
+            fee_minor: Some(0),
             effective_on: None,
             reference: Box::default(),
         }),

@@ -51,7 +51,16 @@ pub(crate) async fn get(call: Call) -> Outcome {
         | EventBody::HoldVoided(_)
         | EventBody::HoldExpired(_)
         | EventBody::StateDigest(_)
-        | EventBody::ClockAccepted(_) => None,
+        | EventBody::ClockAccepted(_)
+        | EventBody::LimitsSet(_)
+        | EventBody::LimitCharged(_)
+        | EventBody::LimitReleased(_)
+        | EventBody::CalendarPublished(_)
+        | EventBody::FeeRuleSet(_)
+        | EventBody::PeriodClosed(_)
+        | EventBody::NotificationPreferencesSet(_)
+        | EventBody::JournalRestored(_)
+        | EventBody::AccessLogged(_) => None,
     };
     let answer = VerdictAnswer {
         command_id: id,

@@ -155,6 +155,24 @@ codes! {
     AccountNotEmpty, "account_not_empty", UNPROCESSABLE_ENTITY, "The account's balance is not zero";
     /// The account to be closed has open holds.
     AccountHasHolds, "account_has_holds", UNPROCESSABLE_ENTITY, "Money is held on the account";
+    /// A limit applies and no calendar tells the day.
+    CalendarMissing, "calendar_missing", UNPROCESSABLE_ENTITY, "No calendar tells which day it is, and a limit applies";
+    /// A limit of the customer would be exceeded.
+    LimitExceeded, "limit_exceeded", UNPROCESSABLE_ENTITY, "A limit would be exceeded";
+    /// A limit of zero or below.
+    LimitNotPositive, "limit_not_positive", UNPROCESSABLE_ENTITY, "A limit must be above zero";
+    /// A fee rule that contradicts itself.
+    FeeRuleInvalid, "fee_rule_invalid", UNPROCESSABLE_ENTITY, "The fee rule is invalid";
+    /// The period is closed.
+    PeriodClosed, "period_closed", UNPROCESSABLE_ENTITY, "The period is closed";
+    /// The period to be closed is not over.
+    PeriodNotOver, "period_not_over", UNPROCESSABLE_ENTITY, "The period is not over";
+    /// An older or equal version.
+    VersionNotNewer, "version_not_newer", CONFLICT, "The version is not above the one applied last";
+    /// A calendar that is out of order.
+    CalendarInvalid, "calendar_invalid", UNPROCESSABLE_ENTITY, "The calendar is invalid";
+    /// Another item of a linked batch was refused.
+    LinkedItemRefused, "linked_item_refused", UNPROCESSABLE_ENTITY, "Another command of the linked batch was refused";
     /// Not enough money, overdraft included.
     InsufficientFunds, "insufficient_funds", UNPROCESSABLE_ENTITY, "The account has insufficient funds";
     /// The account's total would pass its bound.
@@ -201,6 +219,15 @@ impl From<&Rejection> for Code {
             Rejection::HoldNotPossible { .. } => Self::HoldNotPossible,
             Rejection::TooManyHolds { .. } => Self::TooManyHolds,
             Rejection::AccountHasHolds { .. } => Self::AccountHasHolds,
+            Rejection::CalendarMissing => Self::CalendarMissing,
+            Rejection::LimitExceeded { .. } => Self::LimitExceeded,
+            Rejection::LimitNotPositive => Self::LimitNotPositive,
+            Rejection::FeeRuleInvalid => Self::FeeRuleInvalid,
+            Rejection::PeriodClosed { .. } => Self::PeriodClosed,
+            Rejection::PeriodNotOver { .. } => Self::PeriodNotOver,
+            Rejection::VersionNotNewer { .. } => Self::VersionNotNewer,
+            Rejection::CalendarInvalid { .. } => Self::CalendarInvalid,
+            Rejection::LinkedItemRefused { .. } => Self::LinkedItemRefused,
             Rejection::AccountCodeInvalid => Self::AccountCodeInvalid,
             Rejection::AccountExists { .. } => Self::AccountExists,
             Rejection::SameAccount { .. } => Self::SameAccount,
@@ -397,6 +424,7 @@ mod tests {
     use std::collections::HashSet;
     use std::fmt::Write as _;
 
+    use event_schemas::limits::LimitWindow;
     use event_schemas::{AccountId, CivilDate, Currency};
 
     use super::*;
@@ -464,13 +492,29 @@ mod tests {
             Rejection::HoldNotPossible { account },
             Rejection::TooManyHolds { limit: 1 },
             Rejection::AccountHasHolds { account, held_minor: 1 },
+            Rejection::CalendarMissing,
+            Rejection::LimitExceeded {
+                account,
+                window: LimitWindow::Day,
+                cap_minor: 1,
+                used_minor: 1,
+                required_minor: 1,
+                resets_at: None,
+            },
+            Rejection::LimitNotPositive,
+            Rejection::FeeRuleInvalid,
+            Rejection::PeriodClosed { through: CivilDate::MAX },
+            Rejection::PeriodNotOver { today: CivilDate::MAX },
+            Rejection::VersionNotNewer { applied: 1 },
+            Rejection::CalendarInvalid { place: 1 },
+            Rejection::LinkedItemRefused { item: 1, command: id },
         ];
         for rejection in &all {
             let code = Code::from(rejection);
             assert_eq!(code.code(), rejection.code());
             let expected = match code {
                 Code::AccountNotFound | Code::HoldNotFound | Code::OriginalNotFound => 404,
-                Code::AccountExists => 409,
+                Code::AccountExists | Code::VersionNotNewer => 409,
                 _ => 422,
             };
             assert_eq!(code.status().as_u16(), expected, "{}", code.code());

@@ -3,6 +3,7 @@
 //!
 //! A customer sees figures of the account it may debit and of no other: the receiver of a transfer can be short of room too.
 
+use event_schemas::limits::LimitWindow;
 use event_schemas::{AccountId, CommandBody, Currency, Money, Rejection};
 use serde_json::Value;
 
@@ -26,6 +27,7 @@ pub(crate) fn problem(rejection: &Rejection, command: &CommandBody, principal: &
 pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: &Principal) -> Option<Value> {
     let own = match command {
         CommandBody::PostTransfer(transfer) => Some(transfer.from),
+        CommandBody::TransferUpTo(transfer) => Some(transfer.from),
         CommandBody::OpenAccount(_)
         | CommandBody::FreezeAccount(_)
         | CommandBody::UnfreezeAccount(_)
@@ -36,7 +38,12 @@ pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: 
         | CommandBody::PlaceHold(_)
         | CommandBody::CaptureHold(_)
         | CommandBody::VoidHold(_)
-        | CommandBody::ReverseEntry(_) => None,
+        | CommandBody::ReverseEntry(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => None,
     };
     let is_own = own.is_some() && account(rejection) == own;
     if principal.customer.is_some() && shows_figures(rejection) && !is_own {
@@ -58,6 +65,7 @@ const fn shows_figures(rejection: &Rejection) -> bool {
             | Rejection::BalanceOverflow { .. }
             | Rejection::CaptureAboveHold { .. }
             | Rejection::ReversalAboveOriginal { .. }
+            | Rejection::LimitExceeded { .. }
     )
 }
 
@@ -75,6 +83,7 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::AccountHasHolds { account, .. }
         | Rejection::AccountNotEmpty { account, .. }
         | Rejection::InsufficientFunds { account, .. }
+        | Rejection::LimitExceeded { account, .. }
         | Rejection::BalanceOverflow { account } => Some(*account),
         Rejection::PostingsOutOfBounds { .. }
         | Rejection::AmountNotPositive
@@ -92,7 +101,15 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::ReversalAboveOriginal { .. }
         | Rejection::CaptureAboveHold { .. }
         | Rejection::TooManyHolds { .. }
-        | Rejection::EntryUnbalanced { .. } => None,
+        | Rejection::EntryUnbalanced { .. }
+        | Rejection::LinkedItemRefused { .. }
+        | Rejection::LimitNotPositive
+        | Rejection::FeeRuleInvalid
+        | Rejection::PeriodClosed { .. }
+        | Rejection::PeriodNotOver { .. }
+        | Rejection::VersionNotNewer { .. }
+        | Rejection::CalendarInvalid { .. }
+        | Rejection::CalendarMissing => None,
     }
 }
 
@@ -104,7 +121,13 @@ fn currency(command: &CommandBody) -> Option<Currency> {
         CommandBody::OpenAccount(open) => Some(open.currency),
         CommandBody::PlaceHold(hold) => Some(hold.amount.currency),
         CommandBody::CaptureHold(capture) => Some(capture.amount.currency),
+        CommandBody::TransferUpTo(transfer) => Some(transfer.at_most.currency),
+        CommandBody::SetLimits(limits) => Some(limits.currency),
+        CommandBody::SetFeeRule(rule) => Some(rule.currency),
         CommandBody::PostEntry(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_)
         | CommandBody::VoidHold(_)
         | CommandBody::ReverseEntry(_)
         | CommandBody::FreezeAccount(_)
@@ -138,6 +161,19 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         }
         Rejection::TooManyHolds { limit } => Some(format!("a book has at most {limit} open holds")),
         Rejection::CurrencyMismatch { account_currency, .. } => Some(format!("the account is in {account_currency}")),
+        Rejection::LimitExceeded { window, cap_minor, used_minor, required_minor, resets_at, .. } => {
+            let (cap, used, required) = (money(*cap_minor)?, money(*used_minor)?, money(*required_minor)?);
+            let window = window_in_words(*window);
+            let resets = resets_at.map_or_else(String::new, |at| format!("; the next {window} begins at {at}"));
+            Some(format!("{required} are required, the limit per {window} is {cap} and {used} of it are used{resets}"))
+        }
+        Rejection::PeriodClosed { through } => Some(format!("all days up to {through} are closed")),
+        Rejection::PeriodNotOver { today } => Some(format!("today is {today}")),
+        Rejection::VersionNotNewer { applied } => Some(format!("version {applied} was applied last")),
+        Rejection::CalendarInvalid { place } => Some(format!("the start at place {place} is wrong")),
+        Rejection::LinkedItemRefused { item, command } => {
+            Some(format!("item {item} of the batch, command {command}, was refused"))
+        }
         Rejection::PostingsOutOfBounds { .. }
         | Rejection::AmountNotPositive
         | Rejection::AmountTooLarge
@@ -158,7 +194,18 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         | Rejection::OriginalIsReversal { .. }
         | Rejection::OriginalReversed { .. }
         | Rejection::ReversalAboveOriginal { .. }
+        | Rejection::LimitNotPositive
+        | Rejection::FeeRuleInvalid
+        | Rejection::CalendarMissing
         | Rejection::BalanceOverflow { .. } => None,
+    }
+}
+
+const fn window_in_words(window: LimitWindow) -> &'static str {
+    match window {
+        LimitWindow::PerTransfer => "transfer",
+        LimitWindow::Day => "day",
+        LimitWindow::Month => "month",
     }
 }
 
@@ -168,6 +215,12 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         Rejection::EffectiveDateOutOfRange { .. } => "effective_on",
         Rejection::EntryUnbalanced { .. } | Rejection::PostingsOutOfBounds { .. } => "postings",
         Rejection::AccountCodeInvalid => "code",
+        Rejection::PeriodClosed { .. } if matches!(command, CommandBody::ClosePeriod(_)) => "through",
+        Rejection::PeriodClosed { .. } => "effective_on",
+        Rejection::PeriodNotOver { .. } => "through",
+        Rejection::VersionNotNewer { .. } => "version",
+        Rejection::CalendarInvalid { place } => return Some(format!("#/starts/{place}")),
+        Rejection::LimitExceeded { .. } => "amount",
         Rejection::ExpiryOutOfRange { .. } => "expires_at",
         Rejection::CaptureAboveHold { .. } => "amount",
         Rejection::ReversalAboveOriginal { posting, .. } => return part(*posting, command),
@@ -185,7 +238,11 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::OriginalNotAnEntry { .. }
         | Rejection::OriginalIsReversal { .. }
         | Rejection::OriginalReversed { .. }
-        | Rejection::TooManyHolds { .. } => return None,
+        | Rejection::TooManyHolds { .. }
+        | Rejection::LinkedItemRefused { .. }
+        | Rejection::LimitNotPositive
+        | Rejection::FeeRuleInvalid
+        | Rejection::CalendarMissing => return None,
         Rejection::AccountExists { .. }
         | Rejection::SameAccount { .. }
         | Rejection::AccountNotFound { .. }
@@ -214,6 +271,8 @@ fn account_member(account: AccountId, command: &CommandBody) -> Option<String> {
     match command {
         CommandBody::PostTransfer(transfer) if transfer.to == account => Some("#/to".into()),
         CommandBody::PostTransfer(transfer) if transfer.from == account => Some("#/from".into()),
+        CommandBody::TransferUpTo(transfer) if transfer.to == account => Some("#/to".into()),
+        CommandBody::TransferUpTo(transfer) if transfer.from == account => Some("#/from".into()),
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) if cash.account == account => Some("#/account".into()),
         CommandBody::PlaceHold(hold) if hold.account == account => Some("#/account".into()),
         CommandBody::CaptureHold(capture) if capture.to == account => Some("#/to".into()),
@@ -232,6 +291,12 @@ fn account_member(account: AccountId, command: &CommandBody) -> Option<String> {
         | CommandBody::CaptureHold(_)
         | CommandBody::VoidHold(_)
         | CommandBody::ReverseEntry(_)
+        | CommandBody::TransferUpTo(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_)
         | CommandBody::PostTransfer(_) => None,
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
         from: amounts::account(&request.from, book, "#/from")?,
         to: amounts::account(&request.to, book, "#/to")?,
         amount: amounts::positive(&request.amount, currency, "#/amount")?,
-        fee_minor: amounts::fee(request.fee.as_deref(), currency)?,
+        fee_minor: Some(amounts::fee(request.fee.as_deref(), currency)?),
         effective_on: amounts::effective_on(request.effective_on.as_deref())?,
         reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
     };

@@ -81,7 +81,13 @@ fn opened(body: &CommandBody) -> Option<AccountId> {
         | CommandBody::PlaceHold(_)
         | CommandBody::CaptureHold(_)
         | CommandBody::VoidHold(_)
-        | CommandBody::ReverseEntry(_) => None,
+        | CommandBody::ReverseEntry(_)
+        | CommandBody::TransferUpTo(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use commands_api::problem::Code;
 use commands_api::{ApiState, Budgets, KeyFile, KeyRing, NewKey, Scope, router};
 use common::{ADMIN, Answered, Asked, NOON, READER, Script, Scripted, ask, parts, scripted};
+use event_schemas::limits::LimitWindow;
 use event_schemas::{AccountId, CivilDate, CommandId, Currency, Rejection, Sequence};
 use ledger_core::ports::{Answer, EngineFault, SubmitError, Verdict};
 use projections::memory::MemoryRows;
@@ -138,6 +139,22 @@ async fn provoke(code: Code) -> Answered {
             transfer(rejected(Rejection::CaptureAboveHold { hold, left_minor: 5, required_minor: 1_000 }))
         }
         Code::AccountHasHolds => transfer(rejected(Rejection::AccountHasHolds { account, held_minor: 5 })),
+        Code::CalendarMissing => transfer(rejected(Rejection::CalendarMissing)),
+        Code::LimitExceeded => transfer(rejected(Rejection::LimitExceeded {
+            account,
+            window: LimitWindow::Day,
+            cap_minor: 5_000,
+            used_minor: 4_500,
+            required_minor: 1_000,
+            resets_at: Some(NOON),
+        })),
+        Code::LimitNotPositive => transfer(rejected(Rejection::LimitNotPositive)),
+        Code::FeeRuleInvalid => transfer(rejected(Rejection::FeeRuleInvalid)),
+        Code::PeriodClosed => transfer(rejected(Rejection::PeriodClosed { through: NOON.date_utc() })),
+        Code::PeriodNotOver => transfer(rejected(Rejection::PeriodNotOver { today: NOON.date_utc() })),
+        Code::VersionNotNewer => transfer(rejected(Rejection::VersionNotNewer { applied: 7 })),
+        Code::CalendarInvalid => transfer(rejected(Rejection::CalendarInvalid { place: 1 })),
+        Code::LinkedItemRefused => transfer(rejected(Rejection::LinkedItemRefused { item: 1, command: hold })),
         Code::OriginalNotFound => transfer(rejected(Rejection::OriginalNotFound { entry: hold })),
         Code::OriginalNotAnEntry => transfer(rejected(Rejection::OriginalNotAnEntry { entry: hold })),
         Code::OriginalIsReversal => transfer(rejected(Rejection::OriginalIsReversal { entry: hold })),

@@ -345,7 +345,7 @@ async fn commands_reach_the_engine_as_they_were_meant() {
         from: AccountId::from_code(BookId::FIRST, "a:1"),
         to: "0190a5d4-7c1e-7000-8000-000000000001".parse().unwrap(),
         amount: Money::new(1_000, "EUR".parse().unwrap()),
-        fee_minor: 50,
+        fee_minor: Some(50),
         effective_on: CivilDate::from_ymd(2026, 1, 31),
         reference: "rent é".into(),
     };

@@ -28,7 +28,8 @@ pub const BLOCK_MAX_BYTES: usize = 900 * 1024;
 /// The most bytes of one event in canonical form.
 pub const EVENT_MAX_BYTES: usize = 64 * 1024;
 
-/// The most events that one command causes: its verdict, and the system accounts it opens (clearing and fee).
+/// The most events that one command causes: its verdict, the system accounts it opens (clearing and fee), and what it charges
+/// to a limit or gives back.
 pub const EVENTS_PER_COMMAND_MAX: usize = 4;
 
 /// The most commands handed to the engine in one submission.
@@ -57,6 +58,12 @@ pub const HOLD_EXPIRES_AHEAD_MAX_DAYS: i64 = 400;
 
 /// The most holds that expire at the start of one block; the next block goes on.
 pub const EXPIRIES_PER_BLOCK_MAX: usize = 1_024;
+
+/// The most days that a calendar lists.
+pub const CALENDAR_DAYS_MAX: usize = 800;
+
+/// The highest rate of a fee, in millionths of the amount: all of it.
+pub const FEE_RATE_MAX_PPM: u32 = 1_000_000;
 
 /// The most bytes of an HTTP request body.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;

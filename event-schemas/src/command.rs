@@ -9,9 +9,13 @@ use crate::codec::{
 };
 use crate::currency::Currency;
 use crate::date::CivilDate;
+pub use crate::fees::{FeeKind, SetFeeRule};
 pub use crate::holds::{CaptureHold, PlaceHold, VoidHold};
 use crate::ids::{AccountId, CommandId, PrincipalId};
+pub use crate::limits::{Caps, PublishCalendar, SetLimits};
 use crate::money::{Money, Postings, Side};
+pub use crate::notices::{NoticeChannel, NoticeTopic, SetNotificationPreferences};
+pub use crate::records::ClosePeriod;
 pub use crate::reversal::{ReverseEntry, ReversedPart};
 
 /// A command as it is admitted to the engine: complete, bounded, with a known author.
@@ -140,6 +144,23 @@ pub(crate) mod minor_text {
         // One number, one text: no plus, no leading zeros, no minus zero.
         if value.to_string() == *text { Ok(value) } else { Err(D::Error::custom("not a plain whole number")) }
     }
+
+    /// The same where there may be none.
+    pub(crate) mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Minor(#[serde(with = "super")] i128);
+
+        #[expect(clippy::ref_option, reason = "serde asks for it")]
+        pub(crate) fn serialize<S: Serializer>(value: &Option<i128>, serializer: S) -> Result<S::Ok, S::Error> {
+            value.map(Minor).serialize(serializer)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i128>, D::Error> {
+            Ok(<Option<Minor>>::deserialize(deserializer)?.map(|Minor(value)| value))
+        }
+    }
 }
 
 /// Texts and postings in JSON, held to the bounds of the canonical form.
@@ -203,10 +224,10 @@ pub struct CashMove {
     pub account: AccountId,
     /// How much enters or leaves.
     pub amount: Money,
-    /// A fee that the customer pays on top, in minor units of the same currency; zero for none.
-    #[serde(with = "minor_text")]
-    #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
-    pub fee_minor: i128,
+    /// A fee that the customer pays on top, in minor units of the same currency; zero for none. If absent, the fee rule says.
+    #[serde(with = "minor_text::option")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+    pub fee_minor: Option<i128>,
     /// The date it counts for; the date of recording if absent.
     pub effective_on: Option<CivilDate>,
     /// A free text, such as an invoice number. No personal data.
@@ -225,10 +246,28 @@ pub struct PostTransfer {
     pub to: AccountId,
     /// What the receiver gets.
     pub amount: Money,
-    /// A fee that the sender pays on top, in minor units of the same currency; zero for none.
-    #[serde(with = "minor_text")]
-    #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
-    pub fee_minor: i128,
+    /// A fee that the sender pays on top, in minor units of the same currency; zero for none. If absent, the fee rule says.
+    #[serde(with = "minor_text::option")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+    pub fee_minor: Option<i128>,
+    /// The date it counts for; the date of recording if absent.
+    pub effective_on: Option<CivilDate>,
+    /// A free text. No personal data.
+    #[serde(deserialize_with = "bounded::text")]
+    #[schemars(length(max = 256))]
+    pub reference: Box<str>,
+}
+
+/// Moves what is available, up to an amount, from one account to another of the same currency. Without a fee.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferUpTo {
+    /// The account debited.
+    pub from: AccountId,
+    /// The account credited.
+    pub to: AccountId,
+    /// The most that moves. If nothing at all is available, the command is refused.
+    pub at_most: Money,
     /// The date it counts for; the date of recording if absent.
     pub effective_on: Option<CivilDate>,
     /// A free text. No personal data.
@@ -281,7 +320,22 @@ pub enum CommandBody {
     VoidHold(VoidHold),
     /// An entry is taken back.
     ReverseEntry(ReverseEntry),
+    /// What is available moves between two accounts, up to an amount.
+    TransferUpTo(TransferUpTo),
+    /// A customer's limits are set.
+    SetLimits(SetLimits),
+    /// The days of the book are given their beginnings.
+    PublishCalendar(PublishCalendar),
+    /// A fee rule is set.
+    SetFeeRule(SetFeeRule),
+    /// A period is closed.
+    ClosePeriod(ClosePeriod),
+    /// A customer says what to be told.
+    SetNotificationPreferences(SetNotificationPreferences),
 }
+
+/// The bit of a command type's number that stands for a fee by the rule.
+const FEE_BY_RULE: u8 = 0x80;
 
 impl CommandBody {
     /// The type's name, as in JSON and in the derivation of command ids.
@@ -299,10 +353,17 @@ impl CommandBody {
             Self::CaptureHold(_) => "capture_hold",
             Self::VoidHold(_) => "void_hold",
             Self::ReverseEntry(_) => "reverse_entry",
+            Self::TransferUpTo(_) => "transfer_up_to",
+            Self::SetLimits(_) => "set_limits",
+            Self::PublishCalendar(_) => "publish_calendar",
+            Self::SetFeeRule(_) => "set_fee_rule",
+            Self::ClosePeriod(_) => "close_period",
+            Self::SetNotificationPreferences(_) => "set_notification_preferences",
         }
     }
 
-    /// Appends the canonical form: the type's number and its fields.
+    /// Appends the canonical form: the type's number and its fields. The number's highest bit tells that the fee is left to the
+    /// rule; the fee is then written as zero.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::OpenAccount(open) => {
@@ -322,19 +383,19 @@ impl CommandBody {
                 act.encode(out);
             }
             Self::TopUp(cash) => {
-                out.push(5);
+                out.push(with_fee(5, cash.fee_minor));
                 cash.encode(out);
             }
             Self::Withdraw(cash) => {
-                out.push(6);
+                out.push(with_fee(6, cash.fee_minor));
                 cash.encode(out);
             }
             Self::PostTransfer(transfer) => {
-                out.push(7);
+                out.push(with_fee(7, transfer.fee_minor));
                 put_id(out, transfer.from.0);
                 put_id(out, transfer.to.0);
                 put_money(out, transfer.amount);
-                put_signed(out, transfer.fee_minor);
+                put_signed(out, transfer.fee_minor.unwrap_or(0));
                 put_option(out, transfer.effective_on, put_date);
                 put_text(out, &transfer.reference);
             }
@@ -349,7 +410,7 @@ impl CommandBody {
                 hold.encode(out);
             }
             Self::CaptureHold(capture) => {
-                out.push(10);
+                out.push(with_fee(10, capture.fee_minor));
                 capture.encode(out);
             }
             Self::VoidHold(void) => {
@@ -360,23 +421,57 @@ impl CommandBody {
                 out.push(12);
                 reverse.encode(out);
             }
+            Self::TransferUpTo(transfer) => {
+                out.push(13);
+                put_id(out, transfer.from.0);
+                put_id(out, transfer.to.0);
+                put_money(out, transfer.at_most);
+                put_option(out, transfer.effective_on, put_date);
+                put_text(out, &transfer.reference);
+            }
+            Self::SetLimits(limits) => {
+                out.push(14);
+                limits.encode(out);
+            }
+            Self::PublishCalendar(calendar) => {
+                out.push(15);
+                calendar.encode(out);
+            }
+            Self::SetFeeRule(rule) => {
+                out.push(16);
+                rule.encode(out);
+            }
+            Self::ClosePeriod(close) => {
+                out.push(17);
+                close.encode(out);
+            }
+            Self::SetNotificationPreferences(preferences) => {
+                out.push(18);
+                preferences.encode(out);
+            }
         }
     }
 
     /// Reads the canonical form.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(match reader.byte("command type")? {
+        let byte = reader.byte("command type")?;
+        let number = byte & !FEE_BY_RULE;
+        let by_rule = byte != number;
+        if by_rule && !matches!(number, 5..=7 | 10) {
+            return Err(CodecError::UnknownTag { what: "command type", tag: byte.into() });
+        }
+        Ok(match number {
             1 => Self::OpenAccount(OpenAccount::decode(reader)?),
             2 => Self::FreezeAccount(AccountAct::decode(reader)?),
             3 => Self::UnfreezeAccount(AccountAct::decode(reader)?),
             4 => Self::CloseAccount(AccountAct::decode(reader)?),
-            5 => Self::TopUp(CashMove::decode(reader)?),
-            6 => Self::Withdraw(CashMove::decode(reader)?),
+            5 => Self::TopUp(CashMove::decode(reader, by_rule)?),
+            6 => Self::Withdraw(CashMove::decode(reader, by_rule)?),
             7 => Self::PostTransfer(PostTransfer {
                 from: AccountId(reader.id("from")?),
                 to: AccountId(reader.id("to")?),
                 amount: reader.money()?,
-                fee_minor: reader.signed("fee")?,
+                fee_minor: read_fee(reader, by_rule)?,
                 effective_on: reader.option("effective date", Reader::date)?,
                 reference: reader.text("reference")?,
             }),
@@ -386,11 +481,35 @@ impl CommandBody {
                 reference: reader.text("reference")?,
             }),
             9 => Self::PlaceHold(PlaceHold::decode(reader)?),
-            10 => Self::CaptureHold(CaptureHold::decode(reader)?),
+            10 => Self::CaptureHold(CaptureHold::decode(reader, by_rule)?),
             11 => Self::VoidHold(VoidHold::decode(reader)?),
             12 => Self::ReverseEntry(ReverseEntry::decode(reader)?),
+            13 => Self::TransferUpTo(TransferUpTo {
+                from: AccountId(reader.id("from")?),
+                to: AccountId(reader.id("to")?),
+                at_most: reader.money()?,
+                effective_on: reader.option("effective date", Reader::date)?,
+                reference: reader.text("reference")?,
+            }),
+            14 => Self::SetLimits(SetLimits::decode(reader)?),
+            15 => Self::PublishCalendar(PublishCalendar::decode(reader)?),
+            16 => Self::SetFeeRule(SetFeeRule::decode(reader)?),
+            17 => Self::ClosePeriod(ClosePeriod::decode(reader)?),
+            18 => Self::SetNotificationPreferences(SetNotificationPreferences::decode(reader)?),
             tag => return Err(CodecError::UnknownTag { what: "command type", tag: tag.into() }),
         })
+    }
+}
+
+const fn with_fee(number: u8, fee_minor: Option<i128>) -> u8 {
+    if fee_minor.is_none() { number | FEE_BY_RULE } else { number }
+}
+
+pub(crate) fn read_fee(reader: &mut Reader<'_>, by_rule: bool) -> Result<Option<i128>, CodecError> {
+    match (reader.signed("fee")?, by_rule) {
+        (0, true) => Ok(None),
+        (_, true) => Err(CodecError::NotCanonical("fee")),
+        (fee_minor, false) => Ok(Some(fee_minor)),
     }
 }
 
@@ -436,16 +555,16 @@ impl CashMove {
     fn encode(&self, out: &mut Vec<u8>) {
         put_id(out, self.account.0);
         put_money(out, self.amount);
-        put_signed(out, self.fee_minor);
+        put_signed(out, self.fee_minor.unwrap_or(0));
         put_option(out, self.effective_on, put_date);
         put_text(out, &self.reference);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+    fn decode(reader: &mut Reader<'_>, by_rule: bool) -> Result<Self, CodecError> {
         Ok(Self {
             account: AccountId(reader.id("account")?),
             amount: reader.money()?,
-            fee_minor: reader.signed("fee")?,
+            fee_minor: read_fee(reader, by_rule)?,
             effective_on: reader.option("effective date", Reader::date)?,
             reference: reader.text("reference")?,
         })

@@ -8,7 +8,7 @@ use crate::money::Postings;
 /// What an entry came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryOrigin {
-    /// A top-up, a withdrawal, a transfer or an entry of the caller's own making.
+    /// A top-up, a withdrawal, a transfer (up to an amount or not) or an entry of the caller's own making.
     Command(EntryKind),
     /// The capture of this hold.
     Capture(CommandId),
@@ -36,11 +36,10 @@ impl EntryOrigin {
 
     /// The origin of this name about this command, if there is one.
     pub fn from_parts(name: &str, about: Option<CommandId>) -> Option<Self> {
-        let kinds = [EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General];
         match (name, about) {
             ("capture", Some(hold)) => Some(Self::Capture(hold)),
             ("reversal", Some(entry)) => Some(Self::Reversal(entry)),
-            (name, None) => kinds.into_iter().find(|kind| kind.name() == name).map(Self::Command),
+            (name, None) => EntryKind::ALL.into_iter().find(|kind| kind.name() == name).map(Self::Command),
             _ => None,
         }
     }
@@ -91,7 +90,16 @@ impl EventBody {
             | Self::ClockAccepted(_)
             | Self::HoldPlaced(_)
             | Self::HoldVoided(_)
-            | Self::HoldExpired(_) => return None,
+            | Self::HoldExpired(_)
+            | Self::LimitsSet(_)
+            | Self::LimitCharged(_)
+            | Self::LimitReleased(_)
+            | Self::CalendarPublished(_)
+            | Self::FeeRuleSet(_)
+            | Self::PeriodClosed(_)
+            | Self::NotificationPreferencesSet(_)
+            | Self::JournalRestored(_)
+            | Self::AccessLogged(_) => return None,
         })
     }
 }
@@ -103,9 +111,10 @@ mod tests {
     #[test]
     fn an_origin_is_its_name_and_what_it_is_about() {
         let id = CommandId(7);
-        let kinds = [EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General];
-        let all =
-            kinds.map(EntryOrigin::Command).into_iter().chain([EntryOrigin::Capture(id), EntryOrigin::Reversal(id)]);
+        let all = EntryKind::ALL
+            .map(EntryOrigin::Command)
+            .into_iter()
+            .chain([EntryOrigin::Capture(id), EntryOrigin::Reversal(id)]);
         for origin in all {
             assert_eq!(EntryOrigin::from_parts(origin.name(), origin.about()), Some(origin));
             let other = if origin.about().is_some() { None } else { Some(id) };

@@ -8,13 +8,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::EVENT_MAX_BYTES;
-use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_text, put_time, put_varint};
+use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_signed, put_text, put_time, put_varint};
 use crate::command::{AccountAct, CommandBody, OpenAccount};
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
+pub use crate::fees::SetFeeRule;
 pub use crate::holds::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
 use crate::ids::{BookId, CommandId, Epoch, PrincipalId, Sequence};
+pub use crate::limits::{LimitCharged, LimitReleased, PublishCalendar, SetLimits};
 use crate::money::Postings;
+pub use crate::notices::SetNotificationPreferences;
+pub use crate::records::{AccessLogged, ClosePeriod, JournalRestored};
 use crate::rejection::Rejection;
 pub use crate::reversal::EntryReversed;
 use crate::upcast;
@@ -25,7 +29,7 @@ use crate::upcast;
 pub enum Cause {
     /// The engine itself: the opening of the book, state digests, holds that expire, acts of an operator at start.
     Engine,
-    /// Something that had to happen before the verdict: a system account opened on first use.
+    /// Something that had to happen before the verdict: a system account opened on first use, an amount charged to a limit.
     Consequence {
         /// The command.
         command: CommandId,
@@ -71,15 +75,24 @@ pub enum EntryKind {
     Transfer,
     /// Of an entry of the caller's own making.
     General,
+    /// Of a transfer up to an amount: debit sender, credit receiver.
+    TransferUpTo,
 }
 
+/// The bit of an entry kind's number that stands for a fee by the rule.
+const FEE_BY_RULE: u8 = 0x80;
+
 impl EntryKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::TopUp, Self::Withdrawal, Self::Transfer, Self::General, Self::TransferUpTo];
+
     const fn number(self) -> u8 {
         match self {
             Self::TopUp => 1,
             Self::Withdrawal => 2,
             Self::Transfer => 3,
             Self::General => 4,
+            Self::TransferUpTo => 5,
         }
     }
 
@@ -89,6 +102,7 @@ impl EntryKind {
             2 => Self::Withdrawal,
             3 => Self::Transfer,
             4 => Self::General,
+            5 => Self::TransferUpTo,
             _ => return None,
         })
     }
@@ -100,6 +114,7 @@ impl EntryKind {
             Self::Withdrawal => "withdrawal",
             Self::Transfer => "transfer",
             Self::General => "general",
+            Self::TransferUpTo => "transfer_up_to",
         }
     }
 }
@@ -110,6 +125,13 @@ impl EntryKind {
 pub struct EntryPosted {
     /// The command it came from.
     pub kind: EntryKind,
+    /// If the command left the fee to the rule, the version of the rule; zero if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_rule: Option<u64>,
+    /// Of a transfer up to an amount, that amount, in minor units; the postings have what moved.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::command::minor_text::option")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+    pub at_most_minor: Option<i128>,
     /// The date it counts for.
     pub effective_on: CivilDate,
     /// Whether the command named that date; otherwise it is the date of recording.
@@ -122,6 +144,24 @@ pub struct EntryPosted {
     #[serde(deserialize_with = "crate::command::bounded::postings")]
     #[schemars(with = "Vec<crate::money::Posting>", length(max = 1000))]
     pub postings: Postings,
+}
+
+impl EntryPosted {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let byte = reader.byte("entry kind")?;
+        let kind = EntryKind::from_number(byte & !FEE_BY_RULE).ok_or(CodecError::NotCanonical("entry kind"))?;
+        let fee_rule = if byte & FEE_BY_RULE == 0 { None } else { Some(reader.number("version of the fee rule")?) };
+        let up_to = kind == EntryKind::TransferUpTo;
+        Ok(Self {
+            kind,
+            fee_rule,
+            at_most_minor: if up_to { Some(reader.signed("at most")?) } else { None },
+            effective_on: reader.date()?,
+            effective_on_named: reader.flag("effective date named")?,
+            reference: reader.text("reference")?,
+            postings: reader.postings()?,
+        })
+    }
 }
 
 /// The first event of a journal.
@@ -218,6 +258,33 @@ pub enum EventBody {
     /// An entry was reversed, in whole or in part.
     #[serde(rename = "ledger.entry.reversed.v1")]
     EntryReversed(EntryReversed),
+    /// A customer's limits were set.
+    #[serde(rename = "ledger.limits.set.v1")]
+    LimitsSet(SetLimits),
+    /// An amount was charged to a customer's limits.
+    #[serde(rename = "ledger.limit.charged.v1")]
+    LimitCharged(LimitCharged),
+    /// What a hold had charged and did not use went back.
+    #[serde(rename = "ledger.limit.released.v1")]
+    LimitReleased(LimitReleased),
+    /// The days of the book were given their beginnings.
+    #[serde(rename = "ledger.calendar.published.v1")]
+    CalendarPublished(PublishCalendar),
+    /// A fee rule was set.
+    #[serde(rename = "ledger.fee_rule.set.v1")]
+    FeeRuleSet(SetFeeRule),
+    /// A period was closed.
+    #[serde(rename = "ledger.period.closed.v1")]
+    PeriodClosed(ClosePeriod),
+    /// A customer said what to be told.
+    #[serde(rename = "ledger.notification_preferences.set.v1")]
+    NotificationPreferencesSet(SetNotificationPreferences),
+    /// The journal was put back from a backup.
+    #[serde(rename = "ledger.journal.restored.v1")]
+    JournalRestored(JournalRestored),
+    /// Somebody read something. Only in the access log.
+    #[serde(rename = "ledger.access.logged.v1")]
+    AccessLogged(AccessLogged),
 }
 
 impl EventBody {
@@ -238,11 +305,20 @@ impl EventBody {
             Self::HoldVoided(_) => (12, 1),
             Self::HoldExpired(_) => (13, 1),
             Self::EntryReversed(_) => (14, 1),
+            Self::LimitsSet(_) => (15, 1),
+            Self::LimitCharged(_) => (16, 1),
+            Self::LimitReleased(_) => (17, 1),
+            Self::CalendarPublished(_) => (18, 1),
+            Self::FeeRuleSet(_) => (19, 1),
+            Self::PeriodClosed(_) => (20, 1),
+            Self::NotificationPreferencesSet(_) => (21, 1),
+            Self::JournalRestored(_) => (22, 1),
+            Self::AccessLogged(_) => (23, 1),
         }
     }
 
     /// The names of all types, in the order of their numbers.
-    pub const TYPE_NAMES: [&'static str; 14] = [
+    pub const TYPE_NAMES: [&'static str; 23] = [
         "ledger.book.opened.v1",
         "ledger.account.opened.v1",
         "ledger.account.frozen.v1",
@@ -257,6 +333,15 @@ impl EventBody {
         "ledger.hold.voided.v1",
         "ledger.hold.expired.v1",
         "ledger.entry.reversed.v1",
+        "ledger.limits.set.v1",
+        "ledger.limit.charged.v1",
+        "ledger.limit.released.v1",
+        "ledger.calendar.published.v1",
+        "ledger.fee_rule.set.v1",
+        "ledger.period.closed.v1",
+        "ledger.notification_preferences.set.v1",
+        "ledger.journal.restored.v1",
+        "ledger.access.logged.v1",
     ];
 
     /// The type's name with its version, as in JSON and in CloudEvents.
@@ -276,6 +361,15 @@ impl EventBody {
             Self::HoldVoided(_) => "ledger.hold.voided.v1",
             Self::HoldExpired(_) => "ledger.hold.expired.v1",
             Self::EntryReversed(_) => "ledger.entry.reversed.v1",
+            Self::LimitsSet(_) => "ledger.limits.set.v1",
+            Self::LimitCharged(_) => "ledger.limit.charged.v1",
+            Self::LimitReleased(_) => "ledger.limit.released.v1",
+            Self::CalendarPublished(_) => "ledger.calendar.published.v1",
+            Self::FeeRuleSet(_) => "ledger.fee_rule.set.v1",
+            Self::PeriodClosed(_) => "ledger.period.closed.v1",
+            Self::NotificationPreferencesSet(_) => "ledger.notification_preferences.set.v1",
+            Self::JournalRestored(_) => "ledger.journal.restored.v1",
+            Self::AccessLogged(_) => "ledger.access.logged.v1",
         }
     }
 
@@ -288,7 +382,13 @@ impl EventBody {
             Self::AccountOpened(open) => open.encode(out),
             Self::AccountFrozen(act) | Self::AccountUnfrozen(act) | Self::AccountClosed(act) => act.encode(out),
             Self::EntryPosted(entry) => {
-                out.push(entry.kind.number());
+                out.push(entry.kind.number() | if entry.fee_rule.is_some() { FEE_BY_RULE } else { 0 });
+                if let Some(version) = entry.fee_rule {
+                    put_varint(out, u128::from(version));
+                }
+                if entry.kind == EntryKind::TransferUpTo {
+                    put_signed(out, entry.at_most_minor.unwrap_or(0));
+                }
                 put_date(out, entry.effective_on);
                 out.push(u8::from(entry.effective_on_named));
                 put_text(out, &entry.reference);
@@ -313,6 +413,15 @@ impl EventBody {
             Self::HoldVoided(voided) => voided.encode(out),
             Self::HoldExpired(expired) => expired.encode(out),
             Self::EntryReversed(reversed) => reversed.encode(out),
+            Self::LimitsSet(limits) => limits.encode(out),
+            Self::LimitCharged(charged) => charged.encode(out),
+            Self::LimitReleased(released) => released.encode(out),
+            Self::CalendarPublished(calendar) => calendar.encode(out),
+            Self::FeeRuleSet(rule) => rule.encode(out),
+            Self::PeriodClosed(close) => close.encode(out),
+            Self::NotificationPreferencesSet(preferences) => preferences.encode(out),
+            Self::JournalRestored(restored) => restored.encode(out),
+            Self::AccessLogged(access) => access.encode(out),
         }
     }
 
@@ -327,14 +436,7 @@ impl EventBody {
             3 => Self::AccountFrozen(AccountAct::decode(reader)?),
             4 => Self::AccountUnfrozen(AccountAct::decode(reader)?),
             5 => Self::AccountClosed(AccountAct::decode(reader)?),
-            6 => Self::EntryPosted(EntryPosted {
-                kind: EntryKind::from_number(reader.byte("entry kind")?)
-                    .ok_or(CodecError::NotCanonical("entry kind"))?,
-                effective_on: reader.date()?,
-                effective_on_named: reader.flag("effective date named")?,
-                reference: reader.text("reference")?,
-                postings: reader.postings()?,
-            }),
+            6 => Self::EntryPosted(EntryPosted::decode(reader)?),
             7 => Self::CommandRejected(CommandRejected {
                 command: CommandBody::decode(reader)?,
                 rejection: Rejection::decode(reader)?,
@@ -354,6 +456,15 @@ impl EventBody {
             12 => Self::HoldVoided(HoldVoided::decode(reader)?),
             13 => Self::HoldExpired(HoldExpired::decode(reader)?),
             14 => Self::EntryReversed(EntryReversed::decode(reader)?),
+            15 => Self::LimitsSet(SetLimits::decode(reader)?),
+            16 => Self::LimitCharged(LimitCharged::decode(reader)?),
+            17 => Self::LimitReleased(LimitReleased::decode(reader)?),
+            18 => Self::CalendarPublished(PublishCalendar::decode(reader)?),
+            19 => Self::FeeRuleSet(SetFeeRule::decode(reader)?),
+            20 => Self::PeriodClosed(ClosePeriod::decode(reader)?),
+            21 => Self::NotificationPreferencesSet(SetNotificationPreferences::decode(reader)?),
+            22 => Self::JournalRestored(JournalRestored::decode(reader)?),
+            23 => Self::AccessLogged(AccessLogged::decode(reader)?),
             other => return Err(CodecError::UnknownTag { what: "event type", tag: other.into() }),
         })
     }

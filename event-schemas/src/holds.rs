@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{
     CodecError, Reader, put_date, put_id, put_money, put_option, put_postings, put_signed, put_text, put_time,
+    put_varint,
 };
-use crate::command::{bounded, minor_text};
+use crate::command::{bounded, minor_text, read_fee};
 use crate::date::{CivilDate, Timestamp};
 use crate::ids::{AccountId, CommandId};
 use crate::money::{Money, Postings};
@@ -38,10 +39,11 @@ pub struct CaptureHold {
     pub to: AccountId,
     /// What the receiver gets.
     pub amount: Money,
-    /// A fee that is taken from the hold on top, in minor units of the same currency; zero for none.
-    #[serde(with = "minor_text")]
-    #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
-    pub fee_minor: i128,
+    /// A fee that is taken from the hold on top, in minor units of the same currency; zero for none. If absent, the fee rule
+    /// says.
+    #[serde(with = "minor_text::option")]
+    #[schemars(with = "Option<String>", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+    pub fee_minor: Option<i128>,
     /// Whether what is left after this is released.
     pub last: bool,
     /// The date it counts for; the date of recording if absent.
@@ -89,6 +91,9 @@ pub struct HoldCaptured {
     pub hold: CommandId,
     /// Whether the command said that this is the last capture.
     pub last: bool,
+    /// If the command left the fee to the rule, the version of the rule; zero if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee_rule: Option<u64>,
     /// What is released of the hold, in minor units of its currency; above zero only if this is the last capture.
     #[serde(with = "minor_text")]
     #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
@@ -164,18 +169,18 @@ impl CaptureHold {
         put_id(out, self.hold.0);
         put_id(out, self.to.0);
         put_money(out, self.amount);
-        put_signed(out, self.fee_minor);
+        put_signed(out, self.fee_minor.unwrap_or(0));
         out.push(u8::from(self.last));
         put_option(out, self.effective_on, put_date);
         put_text(out, &self.reference);
     }
 
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+    pub(crate) fn decode(reader: &mut Reader<'_>, by_rule: bool) -> Result<Self, CodecError> {
         Ok(Self {
             hold: CommandId(reader.id("hold")?),
             to: AccountId(reader.id("to")?),
             amount: reader.money()?,
-            fee_minor: reader.signed("fee")?,
+            fee_minor: read_fee(reader, by_rule)?,
             last: reader.flag("last")?,
             effective_on: reader.option("effective date", Reader::date)?,
             reference: reader.text("reference")?,
@@ -212,10 +217,16 @@ impl HoldPlaced {
     }
 }
 
+/// The bit beside `last` in the canonical form of a capture that tells that the fee was left to the rule.
+const CAPTURE_FEE_BY_RULE: u8 = 2;
+
 impl HoldCaptured {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_id(out, self.hold.0);
-        out.push(u8::from(self.last));
+        out.push(u8::from(self.last) | if self.fee_rule.is_some() { CAPTURE_FEE_BY_RULE } else { 0 });
+        if let Some(version) = self.fee_rule {
+            put_varint(out, u128::from(version));
+        }
         put_signed(out, self.released_minor);
         put_signed(out, self.left_minor);
         put_date(out, self.effective_on);
@@ -225,9 +236,17 @@ impl HoldCaptured {
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let hold = CommandId(reader.id("hold")?);
+        let bits = reader.byte("last")?;
+        if bits & !(1 | CAPTURE_FEE_BY_RULE) != 0 {
+            return Err(CodecError::NotCanonical("last"));
+        }
+        let fee_rule =
+            if bits & CAPTURE_FEE_BY_RULE == 0 { None } else { Some(reader.number("version of the fee rule")?) };
         Ok(Self {
-            hold: CommandId(reader.id("hold")?),
-            last: reader.flag("last")?,
+            hold,
+            last: bits & 1 == 1,
+            fee_rule,
             released_minor: reader.signed("released")?,
             left_minor: reader.signed("left")?,
             effective_on: reader.date()?,

@@ -4,16 +4,24 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, Reader, put_currency, put_date, put_id, put_signed, put_time, put_varint};
+use crate::codec::{CodecError, Reader, put_currency, put_date, put_id, put_option, put_signed, put_time, put_varint};
 use crate::command::minor_text;
 use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
 use crate::ids::{AccountId, CommandId};
+use crate::limits::LimitWindow;
 
 /// A standing condition for which a command was refused, with what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "code", deny_unknown_fields)]
 pub enum Rejection {
+    /// Another command of the same linked batch was refused, so none of them took place.
+    LinkedItemRefused {
+        /// The place of that command in the batch, from 0.
+        item: u32,
+        /// That command; its verdict says why.
+        command: CommandId,
+    },
     /// An entry has fewer or more postings than it may.
     PostingsOutOfBounds {
         /// How many it had.
@@ -23,12 +31,26 @@ pub enum Rejection {
     AmountNotPositive,
     /// An amount is above 10^24 minor units.
     AmountTooLarge,
+    /// A limit is zero or below.
+    LimitNotPositive,
+    /// A fee rule has a negative part, a rate above the whole amount, or a minimum above its maximum.
+    FeeRuleInvalid,
     /// The effective date lies outside the range that is open.
     EffectiveDateOutOfRange {
         /// The earliest date there is.
         earliest: CivilDate,
         /// The latest.
         latest: CivilDate,
+    },
+    /// The effective date lies in a closed period; or the period is closed already.
+    PeriodClosed {
+        /// The last day that is closed.
+        through: CivilDate,
+    },
+    /// The period to be closed is not over: its last day must lie before today.
+    PeriodNotOver {
+        /// Today.
+        today: CivilDate,
     },
     /// The deadline of a hold is not after the time of recording, or too far ahead.
     ExpiryOutOfRange {
@@ -39,6 +61,17 @@ pub enum Rejection {
     },
     /// The code is reserved, too long, has other characters than letters, digits and `:._-`, or does not go with the id.
     AccountCodeInvalid,
+    /// The version is not above the one that was applied last.
+    VersionNotNewer {
+        /// The version that was applied last.
+        applied: u64,
+    },
+    /// The calendar has no day, days that do not follow each other or do not last 20 to 28 hours, or a first day that does not
+    /// begin within 18 hours of midnight UTC.
+    CalendarInvalid {
+        /// The place of the first start that is wrong, from 0.
+        place: u32,
+    },
     /// An account with this id exists.
     AccountExists {
         /// The id.
@@ -182,6 +215,29 @@ pub enum Rejection {
         #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         held_minor: i128,
     },
+    /// A limit of the customer applies, but no calendar says which day it is.
+    CalendarMissing,
+    /// A limit of the account's customer would be exceeded.
+    LimitExceeded {
+        /// The account that the money would leave.
+        account: AccountId,
+        /// Which limit.
+        window: LimitWindow,
+        /// The limit, in minor units.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        cap_minor: i128,
+        /// What is used of it.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        used_minor: i128,
+        /// What was asked for, fees included.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        required_minor: i128,
+        /// When the window ends and the next one begins; absent per transfer, or if the calendar does not reach as far.
+        resets_at: Option<Timestamp>,
+    },
     /// The account has less than is asked for.
     InsufficientFunds {
         /// The account.
@@ -206,12 +262,19 @@ impl Rejection {
     /// The stable number, which stands in the canonical form.
     pub const fn number(&self) -> u16 {
         match self {
+            Self::LinkedItemRefused { .. } => 10,
             Self::PostingsOutOfBounds { .. } => 100,
             Self::AmountNotPositive => 110,
+            Self::LimitNotPositive => 112,
+            Self::FeeRuleInvalid => 113,
             Self::AmountTooLarge => 120,
             Self::EffectiveDateOutOfRange { .. } => 130,
+            Self::PeriodClosed { .. } => 131,
             Self::ExpiryOutOfRange { .. } => 132,
+            Self::PeriodNotOver { .. } => 134,
             Self::AccountCodeInvalid => 140,
+            Self::VersionNotNewer { .. } => 141,
+            Self::CalendarInvalid { .. } => 142,
             Self::AccountExists { .. } => 150,
             Self::HoldNotFound { .. } => 152,
             Self::HoldNotOpen { .. } => 154,
@@ -233,6 +296,8 @@ impl Rejection {
             Self::EntryUnbalanced { .. } => 220,
             Self::AccountNotEmpty { .. } => 230,
             Self::AccountHasHolds { .. } => 235,
+            Self::CalendarMissing => 236,
+            Self::LimitExceeded { .. } => 237,
             Self::InsufficientFunds { .. } => 240,
             Self::BalanceOverflow { .. } => 250,
         }
@@ -241,12 +306,19 @@ impl Rejection {
     /// The stable code, as it stands in problem documents and in JSON.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::LinkedItemRefused { .. } => "linked_item_refused",
             Self::PostingsOutOfBounds { .. } => "postings_out_of_bounds",
             Self::AmountNotPositive => "amount_not_positive",
+            Self::LimitNotPositive => "limit_not_positive",
+            Self::FeeRuleInvalid => "fee_rule_invalid",
             Self::AmountTooLarge => "amount_too_large",
             Self::EffectiveDateOutOfRange { .. } => "effective_date_out_of_range",
+            Self::PeriodClosed { .. } => "period_closed",
             Self::ExpiryOutOfRange { .. } => "expiry_out_of_range",
+            Self::PeriodNotOver { .. } => "period_not_over",
             Self::AccountCodeInvalid => "account_code_invalid",
+            Self::VersionNotNewer { .. } => "version_not_newer",
+            Self::CalendarInvalid { .. } => "calendar_invalid",
             Self::AccountExists { .. } => "account_exists",
             Self::HoldNotFound { .. } => "hold_not_found",
             Self::HoldNotOpen { .. } => "hold_not_open",
@@ -268,6 +340,8 @@ impl Rejection {
             Self::EntryUnbalanced { .. } => "entry_unbalanced",
             Self::AccountNotEmpty { .. } => "account_not_empty",
             Self::AccountHasHolds { .. } => "account_has_holds",
+            Self::CalendarMissing => "calendar_missing",
+            Self::LimitExceeded { .. } => "limit_exceeded",
             Self::InsufficientFunds { .. } => "insufficient_funds",
             Self::BalanceOverflow { .. } => "balance_overflow",
         }
@@ -278,7 +352,27 @@ impl Rejection {
         put_varint(out, u128::from(self.number()));
         match self {
             Self::PostingsOutOfBounds { count } => put_varint(out, u128::from(*count)),
-            Self::AmountNotPositive | Self::AmountTooLarge | Self::AccountCodeInvalid => {}
+            Self::AmountNotPositive
+            | Self::LimitNotPositive
+            | Self::FeeRuleInvalid
+            | Self::AmountTooLarge
+            | Self::AccountCodeInvalid
+            | Self::CalendarMissing => {}
+            Self::LinkedItemRefused { item, command } => {
+                put_varint(out, u128::from(*item));
+                put_id(out, command.0);
+            }
+            Self::PeriodClosed { through: date } | Self::PeriodNotOver { today: date } => put_date(out, *date),
+            Self::VersionNotNewer { applied } => put_varint(out, u128::from(*applied)),
+            Self::CalendarInvalid { place } => put_varint(out, u128::from(*place)),
+            Self::LimitExceeded { account, window, cap_minor, used_minor, required_minor, resets_at } => {
+                put_id(out, account.0);
+                out.push(window.number());
+                put_signed(out, *cap_minor);
+                put_signed(out, *used_minor);
+                put_signed(out, *required_minor);
+                put_option(out, *resets_at, put_time);
+            }
             Self::EffectiveDateOutOfRange { earliest, latest } => {
                 put_date(out, *earliest);
                 put_date(out, *latest);
@@ -346,12 +440,22 @@ impl Rejection {
         let hold = |reader: &mut Reader<'_>| reader.id("hold").map(CommandId);
         let entry = |reader: &mut Reader<'_>| reader.id("entry").map(CommandId);
         Ok(match number {
+            10 => Self::LinkedItemRefused {
+                item: reader.number("place in the batch")?,
+                command: CommandId(reader.id("command")?),
+            },
             100 => Self::PostingsOutOfBounds { count: reader.number("count")? },
             110 => Self::AmountNotPositive,
+            112 => Self::LimitNotPositive,
+            113 => Self::FeeRuleInvalid,
             120 => Self::AmountTooLarge,
             130 => Self::EffectiveDateOutOfRange { earliest: reader.date()?, latest: reader.date()? },
+            131 => Self::PeriodClosed { through: reader.date()? },
+            134 => Self::PeriodNotOver { today: reader.date()? },
             132 => Self::ExpiryOutOfRange { after: reader.time()?, latest: reader.time()? },
             140 => Self::AccountCodeInvalid,
+            141 => Self::VersionNotNewer { applied: reader.number("version")? },
+            142 => Self::CalendarInvalid { place: reader.number("place of a start")? },
             150 => Self::AccountExists { account: account(reader)? },
             152 => Self::HoldNotFound { hold: hold(reader)? },
             154 => Self::HoldNotOpen { hold: hold(reader)? },
@@ -386,6 +490,16 @@ impl Rejection {
             },
             230 => Self::AccountNotEmpty { account: account(reader)?, balance_minor: reader.signed("balance")? },
             235 => Self::AccountHasHolds { account: account(reader)?, held_minor: reader.signed("held")? },
+            236 => Self::CalendarMissing,
+            237 => Self::LimitExceeded {
+                account: account(reader)?,
+                window: LimitWindow::from_number(reader.byte("window of a limit")?)
+                    .ok_or(CodecError::NotCanonical("window of a limit"))?,
+                cap_minor: reader.signed("limit")?,
+                used_minor: reader.signed("used")?,
+                required_minor: reader.signed("required")?,
+                resets_at: reader.option("end of the window", Reader::time)?,
+            },
             240 => Self::InsufficientFunds {
                 account: account(reader)?,
                 available_minor: reader.signed("available")?,

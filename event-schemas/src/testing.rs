@@ -1,23 +1,26 @@
 //! Strategies for property tests: every type, with its bounds and its odd corners, not only what a sensible book holds.
 
 use proptest::array::uniform32;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use crate::block::{Block, BlockBuilder, BlockHash, BlockPlace};
 use crate::bounds::{AMOUNT_MAX_MINOR, POSTINGS_MAX, TEXT_MAX_BYTES};
 use crate::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, Command, CommandBody, OpenAccount, PlaceHold,
-    PostEntry, PostTransfer, ReverseEntry, ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, Command, CommandBody, FeeKind,
+    NoticeChannel, NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry,
+    ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
 use crate::event::{
-    BookOpened, Cause, ClockAccepted, CommandRejected, EntryKind, EntryPosted, EntryReversed, Event, EventBody,
-    HoldCaptured, HoldExpired, HoldPlaced, HoldVoided, RecordedEvent, StateDigest,
+    AccessLogged, BookOpened, Cause, ClockAccepted, CommandRejected, EntryKind, EntryPosted, EntryReversed, Event,
+    EventBody, HoldCaptured, HoldExpired, HoldPlaced, HoldVoided, JournalRestored, LimitCharged, LimitReleased,
+    RecordedEvent, StateDigest,
 };
 use crate::ids::{AccountId, BookId, CommandId, Epoch, PrincipalId, Sequence};
+use crate::limits::LimitWindow;
 use crate::money::{Money, Posting, Postings, Side};
 use crate::rejection::Rejection;
 
@@ -142,7 +145,7 @@ pub fn account_act() -> impl Strategy<Value = AccountAct> {
 }
 
 fn cash_move() -> impl Strategy<Value = CashMove> {
-    (account_id(), money(), minor(), prop::option::of(civil_date()), text()).prop_map(
+    (account_id(), money(), prop::option::of(minor()), prop::option::of(civil_date()), text()).prop_map(
         |(account, amount, fee_minor, effective_on, reference)| CashMove {
             account,
             amount,
@@ -206,6 +209,65 @@ fn reverse_entry() -> impl Strategy<Value = ReverseEntry> {
     )
 }
 
+fn caps() -> impl Strategy<Value = Caps> {
+    let cap = || prop::option::of(minor());
+    (cap(), cap(), cap()).prop_map(|(per_transfer_minor, daily_minor, monthly_minor)| Caps {
+        per_transfer_minor,
+        daily_minor,
+        monthly_minor,
+    })
+}
+
+fn set_limits() -> impl Strategy<Value = SetLimits> {
+    (text(), currency(), any::<u64>(), caps()).prop_map(|(owner, currency, version, caps)| SetLimits {
+        owner,
+        currency,
+        version,
+        caps,
+    })
+}
+
+fn publish_calendar() -> impl Strategy<Value = PublishCalendar> {
+    (any::<u64>(), text(), text(), civil_date(), vec(timestamp(), 0..6)).prop_map(
+        |(version, zone, tz_version, first_day, starts)| PublishCalendar {
+            version,
+            zone,
+            tz_version,
+            first_day,
+            starts,
+        },
+    )
+}
+
+fn set_fee_rule() -> impl Strategy<Value = SetFeeRule> {
+    let kind = prop::sample::select(FeeKind::ALL.to_vec());
+    (kind, currency(), any::<u64>(), minor(), any::<u32>(), minor(), prop::option::of(minor())).prop_map(
+        |(kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor)| SetFeeRule {
+            kind,
+            currency,
+            version,
+            fixed_minor,
+            rate_ppm,
+            min_minor,
+            max_minor,
+        },
+    )
+}
+
+fn close_period() -> impl Strategy<Value = ClosePeriod> {
+    (civil_date(), text()).prop_map(|(through, reason)| ClosePeriod { through, reason })
+}
+
+fn preferences() -> impl Strategy<Value = SetNotificationPreferences> {
+    let channels = btree_set(prop::sample::select(NoticeChannel::ALL.to_vec()), 0..3);
+    let topics = btree_map(prop::sample::select(NoticeTopic::ALL.to_vec()), channels, 0..6);
+    (text(), any::<u64>(), topics).prop_map(|(owner, version, topics)| SetNotificationPreferences {
+        owner,
+        version,
+        topics,
+    })
+}
+
 /// What a command asks, sensible or not.
 pub fn command_body() -> impl Strategy<Value = CommandBody> {
     // Boxed, as unions of wide strategies by value need more stack than a test's thread has.
@@ -222,6 +284,16 @@ pub fn command_body() -> impl Strategy<Value = CommandBody> {
         capture_hold().prop_map(CommandBody::CaptureHold).boxed(),
         void_hold().prop_map(CommandBody::VoidHold).boxed(),
         reverse_entry().prop_map(CommandBody::ReverseEntry).boxed(),
+        transfer()
+            .prop_map(|PostTransfer { from, to, amount: at_most, effective_on, reference, .. }| {
+                CommandBody::TransferUpTo(TransferUpTo { from, to, at_most, effective_on, reference })
+            })
+            .boxed(),
+        set_limits().prop_map(CommandBody::SetLimits).boxed(),
+        publish_calendar().prop_map(CommandBody::PublishCalendar).boxed(),
+        set_fee_rule().prop_map(CommandBody::SetFeeRule).boxed(),
+        close_period().prop_map(CommandBody::ClosePeriod).boxed(),
+        preferences().prop_map(CommandBody::SetNotificationPreferences).boxed(),
     ]
 }
 
@@ -243,6 +315,14 @@ pub fn rejection() -> impl Strategy<Value = Rejection> {
             Rejection::AmountTooLarge,
             Rejection::EffectiveDateOutOfRange { earliest, latest },
             Rejection::AccountCodeInvalid,
+            Rejection::LimitNotPositive,
+            Rejection::FeeRuleInvalid,
+            Rejection::CalendarMissing,
+            Rejection::CalendarInvalid { place: count },
+            Rejection::VersionNotNewer { applied: u64::from(count) },
+            Rejection::PeriodClosed { through: earliest },
+            Rejection::PeriodNotOver { today: latest },
+            Rejection::LinkedItemRefused { item: count, command: CommandId(u128::from(count)) },
         ])
     });
     let of_account = (account_id(), currency(), minor(), minor()).prop_flat_map(|(account, currency, one, other)| {
@@ -278,7 +358,18 @@ pub fn rejection() -> impl Strategy<Value = Rejection> {
                 Rejection::AccountHasHolds { account, held_minor: left_minor },
             ])
         });
-    prop_oneof![1 => plain, 2 => of_account, 2 => of_command]
+    let window = prop::sample::select(vec![LimitWindow::PerTransfer, LimitWindow::Day, LimitWindow::Month]);
+    let exceeded = (account_id(), window, minor(), minor(), minor(), prop::option::of(timestamp())).prop_map(
+        |(account, window, cap_minor, used_minor, required_minor, resets_at)| Rejection::LimitExceeded {
+            account,
+            window,
+            cap_minor,
+            used_minor,
+            required_minor,
+            resets_at,
+        },
+    );
+    prop_oneof![2 => plain, 3 => of_account, 3 => of_command, 1 => exceeded]
 }
 
 /// A cause.
@@ -294,11 +385,13 @@ pub fn cause() -> impl Strategy<Value = Cause> {
 }
 
 fn entry_posted() -> impl Strategy<Value = EntryPosted> {
-    let kind =
-        prop::sample::select(vec![EntryKind::TopUp, EntryKind::Withdrawal, EntryKind::Transfer, EntryKind::General]);
-    (kind, civil_date(), any::<bool>(), text(), postings()).prop_map(
-        |(kind, effective_on, effective_on_named, reference, postings)| EntryPosted {
+    let kind = prop::sample::select(EntryKind::ALL.to_vec());
+    let amounts = (prop::option::of(any::<u64>()), minor());
+    (kind, amounts, civil_date(), any::<bool>(), text(), postings()).prop_map(
+        |(kind, (fee_rule, at_most_minor), effective_on, effective_on_named, reference, postings)| EntryPosted {
             kind,
+            fee_rule,
+            at_most_minor: (kind == EntryKind::TransferUpTo).then_some(at_most_minor),
             effective_on,
             effective_on_named,
             reference,
@@ -312,6 +405,7 @@ fn hold_captured() -> impl Strategy<Value = HoldCaptured> {
         |(hold, last, released_minor, left_minor, entry)| HoldCaptured {
             hold,
             last,
+            fee_rule: entry.fee_rule,
             released_minor,
             left_minor,
             effective_on: entry.effective_on,
@@ -335,6 +429,36 @@ fn entry_reversed() -> impl Strategy<Value = EntryReversed> {
             postings: posted.postings,
         },
     )
+}
+
+fn limit_charged() -> impl Strategy<Value = LimitCharged> {
+    let used = (minor(), minor(), minor());
+    (set_limits(), account_id(), civil_date(), prop::option::of(command_id()), used).prop_map(
+        |(limits, account, day, hold, (amount_minor, day_used_minor, month_used_minor))| LimitCharged {
+            owner: limits.owner,
+            currency: limits.currency,
+            account,
+            amount_minor,
+            day,
+            hold,
+            version: limits.version,
+            caps: limits.caps,
+            day_used_minor,
+            month_used_minor,
+        },
+    )
+}
+
+fn limit_released() -> impl Strategy<Value = LimitReleased> {
+    (limit_charged(), command_id()).prop_map(|(charged, hold)| LimitReleased {
+        owner: charged.owner,
+        currency: charged.currency,
+        hold,
+        amount_minor: charged.amount_minor,
+        day: charged.day,
+        day_used_minor: charged.day_used_minor,
+        month_used_minor: charged.month_used_minor,
+    })
 }
 
 /// The body of an event, every type of them.
@@ -374,6 +498,24 @@ pub fn event_body() -> impl Strategy<Value = EventBody> {
             })
             .boxed(),
         entry_reversed().prop_map(EventBody::EntryReversed).boxed(),
+        set_limits().prop_map(EventBody::LimitsSet).boxed(),
+        limit_charged().prop_map(EventBody::LimitCharged).boxed(),
+        limit_released().prop_map(EventBody::LimitReleased).boxed(),
+        publish_calendar().prop_map(EventBody::CalendarPublished).boxed(),
+        set_fee_rule().prop_map(EventBody::FeeRuleSet).boxed(),
+        close_period().prop_map(EventBody::PeriodClosed).boxed(),
+        preferences().prop_map(EventBody::NotificationPreferencesSet).boxed(),
+        (any::<u64>(), prop::option::of(any::<u64>()), text(), text())
+            .prop_map(|(restored_to, witnessed, actor, reason)| {
+                let (restored_to, witnessed) = (Sequence(restored_to), witnessed.map(Sequence));
+                EventBody::JournalRestored(JournalRestored { restored_to, witnessed, actor, reason })
+            })
+            .boxed(),
+        (principal_id(), text(), text(), any::<u16>(), text())
+            .prop_map(|(actor, operation, subject, status, request)| {
+                EventBody::AccessLogged(AccessLogged { actor, operation, subject, status, request })
+            })
+            .boxed(),
     ]
 }
 

@@ -11,13 +11,15 @@ use std::path::PathBuf;
 use event_schemas::bounds::{AMOUNT_MAX_MINOR, TEXT_MAX_BYTES};
 use event_schemas::codec::Reader;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
-    ReverseEntry, ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, NoticeChannel,
+    NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart,
+    SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::event::{
-    BookOpened, ClockAccepted, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired, HoldPlaced,
-    HoldVoided, StateDigest,
+    AccessLogged, BookOpened, ClockAccepted, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired,
+    HoldPlaced, HoldVoided, JournalRestored, LimitCharged, LimitReleased, StateDigest,
 };
+use event_schemas::limits::LimitWindow;
 use event_schemas::{
     AccountId, Block, BookId, Cause, CivilDate, CommandBody, CommandId, Currency, Digest, EntryKind, Event, EventBody,
     Money, Posting, PrincipalId, Rejection, Sequence, Timestamp, testing,
@@ -45,17 +47,19 @@ fn open(account: AccountId, kind: AccountKind, policy: BalancePolicy) -> OpenAcc
 }
 
 fn cash(amount: Money, fee_minor: i128) -> CashMove {
-    CashMove { account: ANN, amount, fee_minor, effective_on: None, reference: "salary".into() }
+    CashMove { account: ANN, amount, fee_minor: Some(fee_minor), effective_on: None, reference: "salary".into() }
 }
 
 fn transfer() -> PostTransfer {
     let effective_on = Some(date("1993-01-05"));
-    PostTransfer { from: ANN, to: BOB, amount: eur(2_500), fee_minor: 25, effective_on, reference: "rent".into() }
+    PostTransfer { from: ANN, to: BOB, amount: eur(2_500), fee_minor: Some(25), effective_on, reference: "rent".into() }
 }
 
 fn entry(kind: EntryKind, postings: Vec<Posting>) -> EventBody {
     EventBody::EntryPosted(EntryPosted {
         kind,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on: date("1993-01-05"),
         effective_on_named: kind == EntryKind::General,
         reference: "Überweisung 7".into(),
@@ -229,6 +233,7 @@ fn cases() -> Vec<(String, Event)> {
     let refusals = refusals.map(|(name, command, rejection)| (name, VERDICT, rejected(command, rejection)));
     cases.extend(refusals);
     cases.extend(holds_and_reversals());
+    cases.extend(rules_and_records());
     cases
         .into_iter()
         .map(|(name, cause, body)| {
@@ -237,6 +242,173 @@ fn cases() -> Vec<(String, Event)> {
             (name, Event { cause, body })
         })
         .collect()
+}
+
+/// Limits, fees, calendars, periods, preferences and the record itself: events, the commands as a refusal quotes them, and the
+/// rejections.
+fn rules_and_records() -> Vec<(&'static str, Cause, EventBody)> {
+    let eur_currency = eur(0).currency;
+    let caps = Caps { per_transfer_minor: Some(50_000), daily_minor: Some(100_000), monthly_minor: None };
+    let limits = |version, caps| SetLimits { owner: "client:1".into(), currency: eur_currency, version, caps };
+    let calendar = || PublishCalendar {
+        version: 7,
+        zone: "Europe/Berlin".into(),
+        tz_version: "2026b".into(),
+        first_day: date("2026-10-24"),
+        // The day of 25 hours, on which summer time ends, is the second.
+        starts: ["2026-10-23T22:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z", "2026-10-26T23:00:00Z"]
+            .map(|text| text.parse().unwrap())
+            .to_vec(),
+    };
+    let charged = LimitCharged {
+        owner: "client:1".into(),
+        currency: eur_currency,
+        account: ANN,
+        amount_minor: 2_525,
+        day: date("2026-10-25"),
+        hold: None,
+        version: 3,
+        caps,
+        day_used_minor: 2_525,
+        month_used_minor: 99_999,
+    };
+    let released = LimitReleased {
+        owner: "client:1".into(),
+        currency: eur_currency,
+        hold: CommandId(0xb01d),
+        amount_minor: 150,
+        day: date("2026-10-25"),
+        day_used_minor: 2_375,
+        month_used_minor: 99_849,
+    };
+    let rule = |max_minor| SetFeeRule {
+        kind: FeeKind::Withdrawal,
+        currency: eur_currency,
+        version: 2,
+        fixed_minor: 30,
+        rate_ppm: 2_500,
+        min_minor: 50,
+        max_minor,
+    };
+    let close = || ClosePeriod { through: date("2026-09-30"), reason: "third quarter".into() };
+    let preferences = || SetNotificationPreferences {
+        owner: "client:1".into(),
+        version: 4,
+        topics: [
+            (NoticeTopic::MoneyIn, [NoticeChannel::Email, NoticeChannel::Websocket].into()),
+            (NoticeTopic::Settings, [].into()),
+        ]
+        .into(),
+    };
+    let up_to =
+        || TransferUpTo { from: ANN, to: BOB, at_most: eur(10_000), effective_on: None, reference: "sweep".into() };
+    let pair = |minor| vec![Posting::debit(ANN, eur(minor)), Posting::credit(BOB, eur(minor))];
+    let EventBody::EntryPosted(plain) = entry(EntryKind::Transfer, pair(2_500)) else { unreachable!() };
+    let by_rule = EntryPosted { fee_rule: Some(300), ..plain.clone() };
+    let swept = EntryPosted { kind: EntryKind::TransferUpTo, at_most_minor: Some(10_000), ..plain };
+    let captured = HoldCaptured {
+        hold: CommandId(0xb01d),
+        last: true,
+        fee_rule: Some(0),
+        released_minor: 0,
+        left_minor: 0,
+        effective_on: date("1993-01-05"),
+        effective_on_named: false,
+        reference: "biller".into(),
+        postings: pair(1).into(),
+    };
+    let exceeded = |window, resets_at| Rejection::LimitExceeded {
+        account: ANN,
+        window,
+        cap_minor: 50_000,
+        used_minor: 49_000,
+        required_minor: 1_001,
+        resets_at,
+    };
+    let transfer_by_rule = || CommandBody::PostTransfer(PostTransfer { fee_minor: None, ..transfer() });
+    let top_up_by_rule = CommandBody::TopUp(CashMove { fee_minor: None, ..cash(eur(1), 0) });
+    let capture_by_rule = CommandBody::CaptureHold(CaptureHold {
+        hold: CommandId(0xb01d),
+        to: BOB,
+        amount: eur(1),
+        fee_minor: None,
+        last: false,
+        effective_on: None,
+        reference: "".into(),
+    });
+    let mut cases = vec![
+        ("entry_with_a_fee_by_the_rule", VERDICT, EventBody::EntryPosted(by_rule)),
+        ("entry_transfer_up_to", VERDICT, EventBody::EntryPosted(swept)),
+        ("hold_captured_with_a_fee_by_no_rule", VERDICT, EventBody::HoldCaptured(captured)),
+        ("limits_set", VERDICT, EventBody::LimitsSet(limits(3, caps))),
+        ("limits_taken_away", VERDICT, EventBody::LimitsSet(limits(u64::MAX, Caps::NONE))),
+        ("limit_charged", CONSEQUENCE, EventBody::LimitCharged(charged.clone())),
+        (
+            "limit_charged_by_a_hold",
+            CONSEQUENCE,
+            EventBody::LimitCharged(LimitCharged { hold: Some(CommandId(0xc0)), ..charged }),
+        ),
+        ("limit_released", CONSEQUENCE, EventBody::LimitReleased(released)),
+        ("calendar_published", VERDICT, EventBody::CalendarPublished(calendar())),
+        ("fee_rule_set", VERDICT, EventBody::FeeRuleSet(rule(Some(1_000)))),
+        ("fee_rule_set_without_a_maximum", VERDICT, EventBody::FeeRuleSet(rule(None))),
+        ("period_closed", VERDICT, EventBody::PeriodClosed(close())),
+        ("notification_preferences_set", VERDICT, EventBody::NotificationPreferencesSet(preferences())),
+        (
+            "journal_restored",
+            Cause::Engine,
+            EventBody::JournalRestored(JournalRestored {
+                restored_to: Sequence(300),
+                witnessed: Some(Sequence(301)),
+                actor: "operator".into(),
+                reason: "lost disk".into(),
+            }),
+        ),
+        (
+            "access_logged",
+            Cause::Engine,
+            EventBody::AccessLogged(AccessLogged {
+                actor: PrincipalId(0xac),
+                operation: "get_statement".into(),
+                subject: "berka:2378".into(),
+                status: 200,
+                request: "7c0e".into(),
+            }),
+        ),
+    ];
+    let up_to = || CommandBody::TransferUpTo(up_to());
+    let refusals = [
+        ("linked_item_refused", up_to(), Rejection::LinkedItemRefused { item: 2, command: CommandId(0xc0) }),
+        ("limit_not_positive", CommandBody::SetLimits(limits(0, caps)), Rejection::LimitNotPositive),
+        ("fee_rule_invalid", CommandBody::SetFeeRule(rule(Some(-1))), Rejection::FeeRuleInvalid),
+        ("period_closed", transfer_by_rule(), Rejection::PeriodClosed { through: date("2026-09-30") }),
+        ("period_not_over", CommandBody::ClosePeriod(close()), Rejection::PeriodNotOver { today: date("2026-09-30") }),
+        ("version_not_newer", CommandBody::SetLimits(limits(3, caps)), Rejection::VersionNotNewer { applied: 3 }),
+        (
+            "version_of_preferences_not_newer",
+            CommandBody::SetNotificationPreferences(preferences()),
+            Rejection::VersionNotNewer { applied: u64::MAX },
+        ),
+        (
+            "calendar_invalid",
+            CommandBody::PublishCalendar(PublishCalendar { starts: vec![], ..calendar() }),
+            Rejection::CalendarInvalid { place: 0 },
+        ),
+        (
+            "calendar_not_in_order",
+            CommandBody::PublishCalendar(PublishCalendar {
+                starts: vec![Timestamp::MAX, Timestamp::MIN],
+                ..calendar()
+            }),
+            Rejection::CalendarInvalid { place: 1 },
+        ),
+        ("calendar_missing", top_up_by_rule, Rejection::CalendarMissing),
+        ("limit_per_transfer_exceeded", transfer_by_rule(), exceeded(LimitWindow::PerTransfer, None)),
+        ("limit_of_a_day_exceeded", capture_by_rule, exceeded(LimitWindow::Day, Some(calendar().starts[3]))),
+        ("limit_of_a_month_exceeded", up_to(), exceeded(LimitWindow::Month, None)),
+    ];
+    cases.extend(refusals.map(|(name, command, rejection)| (name, VERDICT, rejected(command, rejection))));
+    cases
 }
 
 /// What is held and what is taken back: events, the commands as a refusal quotes them, and the rejections.
@@ -251,6 +423,7 @@ fn holds_and_reversals() -> Vec<(&'static str, Cause, EventBody)> {
     let captured = HoldCaptured {
         hold: HOLD,
         last: true,
+        fee_rule: None,
         released_minor: 150,
         left_minor: 0,
         effective_on: date("1993-01-05"),
@@ -298,7 +471,7 @@ fn holds_and_reversals() -> Vec<(&'static str, Cause, EventBody)> {
             hold: HOLD,
             to: BOB,
             amount: eur(11_900),
-            fee_minor: 100,
+            fee_minor: Some(100),
             last: true,
             effective_on: Some(date("1993-01-05")),
             reference: "biller".into(),

@@ -1,7 +1,7 @@
 //! What was asked, read back from a verdict: a retry with the same id is compared with it, field by field.
 
 use event_schemas::command::{
-    CaptureHold, CashMove, PlaceHold, PostEntry, PostTransfer, ReverseEntry, ReversedPart, VoidHold,
+    CaptureHold, CashMove, PlaceHold, PostEntry, PostTransfer, ReverseEntry, ReversedPart, TransferUpTo, VoidHold,
 };
 use event_schemas::event::{EntryPosted, EntryReversed, HoldCaptured};
 use event_schemas::{Command, CommandBody, EntryKind, Event, EventBody, Money, Side};
@@ -29,10 +29,21 @@ pub fn asked(body: &EventBody) -> Option<CommandBody> {
             CommandBody::VoidHold(VoidHold { hold: voided.hold, reason: voided.reason.clone() })
         }
         EventBody::EntryReversed(reversed) => asked_reversal(reversed),
+        EventBody::LimitsSet(limits) => CommandBody::SetLimits(limits.clone()),
+        EventBody::CalendarPublished(calendar) => CommandBody::PublishCalendar(calendar.clone()),
+        EventBody::FeeRuleSet(rule) => CommandBody::SetFeeRule(rule.clone()),
+        EventBody::PeriodClosed(close) => CommandBody::ClosePeriod(close.clone()),
+        EventBody::NotificationPreferencesSet(preferences) => {
+            CommandBody::SetNotificationPreferences(preferences.clone())
+        }
         EventBody::BookOpened(_)
         | EventBody::StateDigest(_)
         | EventBody::ClockAccepted(_)
-        | EventBody::HoldExpired(_) => return None,
+        | EventBody::HoldExpired(_)
+        | EventBody::LimitCharged(_)
+        | EventBody::LimitReleased(_)
+        | EventBody::JournalRestored(_)
+        | EventBody::AccessLogged(_) => return None,
     })
 }
 
@@ -43,7 +54,10 @@ fn asked_capture(captured: &HoldCaptured) -> Option<CommandBody> {
         hold: captured.hold,
         to: receiver.account,
         amount: receiver.money,
-        fee_minor: captured.postings.get(2).map_or(0, |fee| fee.money.amount_minor),
+        fee_minor: match captured.fee_rule {
+            Some(_) => None,
+            None => Some(captured.postings.get(2).map_or(0, |fee| fee.money.amount_minor)),
+        },
         last: captured.last,
         effective_on: captured.effective_on_named.then_some(captured.effective_on),
         reference: captured.reference.clone(),
@@ -74,7 +88,10 @@ fn asked_entry(entry: &EntryPosted) -> Option<CommandBody> {
     };
     // See `EntryKind` for the order of the postings.
     let (first, second) = (entry.postings.first()?, entry.postings.get(1)?);
-    let fee_minor = |place: usize| entry.postings.get(place).map_or(0, |posting| posting.money.amount_minor);
+    let fee_minor = |place: usize| match entry.fee_rule {
+        Some(_) => None,
+        None => Some(entry.postings.get(place).map_or(0, |posting| posting.money.amount_minor)),
+    };
     debug_assert_eq!(first.side, if entry.kind == EntryKind::General { first.side } else { Side::Debit });
     Some(match entry.kind {
         EntryKind::TopUp => CommandBody::TopUp(cash(second.account, second.money, fee_minor(2))),
@@ -84,6 +101,13 @@ fn asked_entry(entry: &EntryPosted) -> Option<CommandBody> {
             to: second.account,
             amount: second.money,
             fee_minor: fee_minor(2),
+            effective_on,
+            reference,
+        }),
+        EntryKind::TransferUpTo => CommandBody::TransferUpTo(TransferUpTo {
+            from: first.account,
+            to: second.account,
+            at_most: Money::new(entry.at_most_minor?, second.money.currency),
             effective_on,
             reference,
         }),
@@ -109,7 +133,16 @@ pub fn verdict(body: &EventBody) -> Verdict {
         | EventBody::HoldCaptured(_)
         | EventBody::HoldVoided(_)
         | EventBody::HoldExpired(_)
-        | EventBody::EntryReversed(_) => Verdict::Accepted,
+        | EventBody::EntryReversed(_)
+        | EventBody::LimitsSet(_)
+        | EventBody::LimitCharged(_)
+        | EventBody::LimitReleased(_)
+        | EventBody::CalendarPublished(_)
+        | EventBody::FeeRuleSet(_)
+        | EventBody::PeriodClosed(_)
+        | EventBody::NotificationPreferencesSet(_)
+        | EventBody::JournalRestored(_)
+        | EventBody::AccessLogged(_) => Verdict::Accepted,
     }
 }
 
@@ -187,6 +220,46 @@ pub fn differing_field(one: &CommandBody, other: &CommandBody) -> Option<&'stati
             (CommandBody::VoidHold(a), CommandBody::VoidHold(b)) => {
                 first(&[("hold", a.hold == b.hold), ("reason", a.reason == b.reason)])
             }
+            (CommandBody::TransferUpTo(a), CommandBody::TransferUpTo(b)) => first(&[
+                ("from", a.from == b.from),
+                ("to", a.to == b.to),
+                ("currency", a.at_most.currency == b.at_most.currency),
+                ("at_most", a.at_most == b.at_most),
+                ("effective_on", a.effective_on == b.effective_on),
+                ("reference", a.reference == b.reference),
+            ]),
+            (CommandBody::SetLimits(a), CommandBody::SetLimits(b)) => first(&[
+                ("owner", a.owner == b.owner),
+                ("currency", a.currency == b.currency),
+                ("version", a.version == b.version),
+                ("per_transfer", a.caps.per_transfer_minor == b.caps.per_transfer_minor),
+                ("daily", a.caps.daily_minor == b.caps.daily_minor),
+                ("monthly", a.caps.monthly_minor == b.caps.monthly_minor),
+            ]),
+            (CommandBody::PublishCalendar(a), CommandBody::PublishCalendar(b)) => first(&[
+                ("version", a.version == b.version),
+                ("zone", a.zone == b.zone),
+                ("tz_version", a.tz_version == b.tz_version),
+                ("first_day", a.first_day == b.first_day),
+                ("starts", a.starts == b.starts),
+            ]),
+            (CommandBody::SetFeeRule(a), CommandBody::SetFeeRule(b)) => first(&[
+                ("kind", a.kind == b.kind),
+                ("currency", a.currency == b.currency),
+                ("version", a.version == b.version),
+                ("fixed", a.fixed_minor == b.fixed_minor),
+                ("rate_ppm", a.rate_ppm == b.rate_ppm),
+                ("min", a.min_minor == b.min_minor),
+                ("max", a.max_minor == b.max_minor),
+            ]),
+            (CommandBody::ClosePeriod(a), CommandBody::ClosePeriod(b)) => {
+                first(&[("through", a.through == b.through), ("reason", a.reason == b.reason)])
+            }
+            (CommandBody::SetNotificationPreferences(a), CommandBody::SetNotificationPreferences(b)) => first(&[
+                ("owner", a.owner == b.owner),
+                ("version", a.version == b.version),
+                ("topics", a.topics == b.topics),
+            ]),
             (CommandBody::ReverseEntry(a), CommandBody::ReverseEntry(b)) => first(&[
                 ("entry", a.entry == b.entry),
                 ("postings", a.postings == b.postings),

@@ -298,7 +298,17 @@ impl Auditor {
             EventBody::EntryReversed(reversed) => self.entry_reversed(sequence, event.cause, reversed),
             EventBody::CommandRejected(rejected) => self.command_rejected(sequence, rejected),
             EventBody::StateDigest(recorded) => self.state_digest(sequence, recorded),
-            EventBody::ClockAccepted(_) => {}
+            EventBody::ClockAccepted(_) | EventBody::JournalRestored(_) => {}
+            EventBody::LimitsSet(_)
+            | EventBody::LimitCharged(_)
+            | EventBody::LimitReleased(_)
+            | EventBody::CalendarPublished(_)
+            | EventBody::FeeRuleSet(_)
+            | EventBody::PeriodClosed(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::AccessLogged(_) => {
+                self.find(sequence, Law::OneVerdict, "has no place in a book yet".into());
+            }
         }
     }
 
@@ -509,7 +519,16 @@ impl Auditor {
             | Rejection::AmountTooLarge
             | Rejection::EffectiveDateOutOfRange { .. }
             | Rejection::AccountCodeInvalid
-            | Rejection::SameAccount { .. } => true,
+            | Rejection::SameAccount { .. }
+            | Rejection::LinkedItemRefused { .. }
+            | Rejection::LimitNotPositive
+            | Rejection::FeeRuleInvalid
+            | Rejection::PeriodClosed { .. }
+            | Rejection::PeriodNotOver { .. }
+            | Rejection::VersionNotNewer { .. }
+            | Rejection::CalendarInvalid { .. }
+            | Rejection::CalendarMissing
+            | Rejection::LimitExceeded { .. } => true,
         };
         if !holds {
             self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));

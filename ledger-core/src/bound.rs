@@ -1,7 +1,9 @@
 //! How large a command may be, and how large its events can get. What is out of bounds can't be recorded, not even as a
 //! refusal that quotes it, so it never enters the engine.
 
-use event_schemas::bounds::{CODE_MAX_BYTES, OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR};
+use event_schemas::bounds::{
+    CALENDAR_DAYS_MAX, CODE_MAX_BYTES, OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
+};
 use event_schemas::command::{BalancePolicy, OpenAccount};
 use event_schemas::{Command, CommandBody};
 
@@ -15,6 +17,17 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
     let amount = |minor: i128| {
         if minor.unsigned_abs() > TOTAL_MAX_MINOR.unsigned_abs() { Err(OutOfBounds("amount")) } else { Ok(()) }
     };
+    if matches!(
+        command.body,
+        CommandBody::TransferUpTo(_)
+            | CommandBody::SetLimits(_)
+            | CommandBody::PublishCalendar(_)
+            | CommandBody::SetFeeRule(_)
+            | CommandBody::ClosePeriod(_)
+            | CommandBody::SetNotificationPreferences(_)
+    ) {
+        return Err(OutOfBounds("type"));
+    }
     match &command.body {
         CommandBody::OpenAccount(open) => check_open(open),
         CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
@@ -22,12 +35,12 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
         }
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => {
             amount(cash.amount.amount_minor)?;
-            amount(cash.fee_minor)?;
+            amount(cash.fee_minor.unwrap_or(0))?;
             text(&cash.reference)
         }
         CommandBody::PostTransfer(transfer) => {
             amount(transfer.amount.amount_minor)?;
-            amount(transfer.fee_minor)?;
+            amount(transfer.fee_minor.unwrap_or(0))?;
             text(&transfer.reference)
         }
         CommandBody::PostEntry(entry) => {
@@ -43,7 +56,7 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
         }
         CommandBody::CaptureHold(capture) => {
             amount(capture.amount.amount_minor)?;
-            amount(capture.fee_minor)?;
+            amount(capture.fee_minor.unwrap_or(0))?;
             text(&capture.reference)
         }
         CommandBody::VoidHold(void) => text(&void.reason),
@@ -55,7 +68,34 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
             parts.iter().try_for_each(|part| amount(part.amount_minor))?;
             text(&reverse.reference)
         }
+        CommandBody::TransferUpTo(transfer) => {
+            amount(transfer.at_most.amount_minor)?;
+            text(&transfer.reference)
+        }
+        CommandBody::SetLimits(limits) => {
+            customer(&limits.owner)?;
+            limits.caps.all().into_iter().flatten().try_for_each(amount)
+        }
+        CommandBody::PublishCalendar(calendar) => {
+            if calendar.starts.len() > CALENDAR_DAYS_MAX.saturating_add(1) {
+                return Err(OutOfBounds("starts"));
+            }
+            text(&calendar.zone)?;
+            text(&calendar.tz_version)
+        }
+        CommandBody::SetFeeRule(rule) => {
+            amount(rule.fixed_minor)?;
+            amount(rule.min_minor)?;
+            rule.max_minor.into_iter().try_for_each(amount)
+        }
+        CommandBody::ClosePeriod(close) => text(&close.reason),
+        CommandBody::SetNotificationPreferences(preferences) => customer(&preferences.owner),
     }
+}
+
+/// A customer is named, and shortly.
+const fn customer(owner: &str) -> Result<(), OutOfBounds> {
+    if owner.is_empty() || owner.len() > OWNER_MAX_BYTES { Err(OutOfBounds("owner")) } else { Ok(()) }
 }
 
 fn check_open(open: &OpenAccount) -> Result<(), OutOfBounds> {
@@ -77,6 +117,10 @@ fn check_open(open: &OpenAccount) -> Result<(), OutOfBounds> {
 const FIXED_BYTES: usize = 192;
 /// Bytes of a posting at most: tag, id, currency, amount.
 const POSTING_BYTES: usize = 1 + 16 + 4 + 19;
+/// Bytes of an amount at most, and whether there is one.
+const AMOUNT_BYTES: usize = 20;
+/// Bytes of the start of a day in a calendar at most.
+const START_BYTES: usize = 10;
 /// Bytes of the opening of one system account at most.
 const SYSTEM_OPEN_BYTES: usize = 128;
 
@@ -97,7 +141,7 @@ pub fn event_bytes(command: &Command) -> usize {
             sum(&[cash.reference.len(), POSTING_BYTES.saturating_mul(4), SYSTEM_OPEN_BYTES.saturating_mul(2)])
         }
         CommandBody::PostTransfer(transfer) => {
-            let opens = if transfer.fee_minor > 0 { SYSTEM_OPEN_BYTES } else { 0 };
+            let opens = if transfer.fee_minor != Some(0) { SYSTEM_OPEN_BYTES } else { 0 };
             sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(3), opens])
         }
         CommandBody::PostEntry(entry) => {
@@ -105,7 +149,7 @@ pub fn event_bytes(command: &Command) -> usize {
         }
         CommandBody::PlaceHold(place) => sum(&[place.reference.len()]),
         CommandBody::CaptureHold(capture) => {
-            let opens = if capture.fee_minor > 0 { SYSTEM_OPEN_BYTES } else { 0 };
+            let opens = if capture.fee_minor != Some(0) { SYSTEM_OPEN_BYTES } else { 0 };
             sum(&[capture.reference.len(), POSTING_BYTES.saturating_mul(3), opens])
         }
         CommandBody::VoidHold(void) => sum(&[void.reason.len()]),
@@ -113,6 +157,17 @@ pub fn event_bytes(command: &Command) -> usize {
             // How many postings the original has is known only when it is decided.
             let count = reverse.postings.as_ref().map_or(POSTINGS_MAX, Vec::len);
             sum(&[reverse.reference.len(), POSTING_BYTES.saturating_add(PLACE_BYTES).saturating_mul(count)])
+        }
+        CommandBody::TransferUpTo(transfer) => sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(2)]),
+        CommandBody::SetLimits(limits) => sum(&[limits.owner.len(), AMOUNT_BYTES.saturating_mul(3)]),
+        CommandBody::PublishCalendar(calendar) => {
+            let starts = START_BYTES.saturating_mul(calendar.starts.len());
+            sum(&[calendar.zone.len(), calendar.tz_version.len(), starts])
+        }
+        CommandBody::SetFeeRule(_) => sum(&[AMOUNT_BYTES.saturating_mul(3)]),
+        CommandBody::ClosePeriod(close) => sum(&[close.reason.len()]),
+        CommandBody::SetNotificationPreferences(preferences) => {
+            sum(&[preferences.owner.len(), preferences.topics.len().saturating_mul(2)])
         }
     }
 }

@@ -56,7 +56,13 @@ pub fn named(state: &State, body: &CommandBody) -> Option<CommandId> {
         | CommandBody::Withdraw(_)
         | CommandBody::PostTransfer(_)
         | CommandBody::PostEntry(_)
-        | CommandBody::PlaceHold(_) => None,
+        | CommandBody::PlaceHold(_)
+        | CommandBody::TransferUpTo(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => None,
     }
 }
 
@@ -115,6 +121,12 @@ pub fn decide(state: &State, context: Context<'_>, command: &Command) -> Decisio
         CommandBody::CaptureHold(capture) => holds::capture(state, context, capture, &mut opens),
         CommandBody::VoidHold(void) => holds::void(state, context, void),
         CommandBody::ReverseEntry(reverse) => reversal::reverse(state, context, reverse),
+        CommandBody::TransferUpTo(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => unreachable!("not admitted to the engine"),
     };
     match decided {
         Ok(verdict) => Decision { opens, verdict },
@@ -191,7 +203,7 @@ fn close(state: &State, act: &AccountAct) -> Result<EventBody, Rejection> {
 type Opens = SmallVec<[OpenAccount; 2]>;
 
 fn top_up(state: &State, context: Context<'_>, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
-    let (amount, fee) = (cash.amount, Money::new(cash.fee_minor, cash.amount.currency));
+    let (amount, fee) = (cash.amount, Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency));
     check_amounts(amount, fee)?;
     let effective_on = effective_date(context, cash.effective_on)?;
     let clearing = system_account(state, SystemRole::Clearing, amount.currency, opens);
@@ -207,7 +219,7 @@ fn top_up(state: &State, context: Context<'_>, cash: &CashMove, opens: &mut Open
 }
 
 fn withdraw(state: &State, context: Context<'_>, cash: &CashMove, opens: &mut Opens) -> Result<EventBody, Rejection> {
-    let (amount, fee) = (cash.amount, Money::new(cash.fee_minor, cash.amount.currency));
+    let (amount, fee) = (cash.amount, Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency));
     let total = check_amounts(amount, fee)?;
     let effective_on = effective_date(context, cash.effective_on)?;
     let clearing = system_account(state, SystemRole::Clearing, amount.currency, opens);
@@ -224,7 +236,7 @@ fn post_transfer(
     transfer: &PostTransfer,
     opens: &mut Opens,
 ) -> Result<EventBody, Rejection> {
-    let (amount, fee) = (transfer.amount, Money::new(transfer.fee_minor, transfer.amount.currency));
+    let (amount, fee) = (transfer.amount, Money::new(transfer.fee_minor.unwrap_or(0), transfer.amount.currency));
     let total = check_amounts(amount, fee)?;
     let effective_on = effective_date(context, transfer.effective_on)?;
     two_sides(transfer.from, transfer.to)?;
@@ -262,6 +274,8 @@ fn posted(
 ) -> EventBody {
     EventBody::EntryPosted(EntryPosted {
         kind,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on,
         effective_on_named,
         reference: reference.into(),

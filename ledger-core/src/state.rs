@@ -176,6 +176,9 @@ pub enum ApplyError {
     /// The book is opened twice, or something happens before it is opened.
     #[error("the book is not opened exactly once, at the start")]
     BookOpening,
+    /// It is no event of a book, such as one of the access log.
+    #[error("this is no event of a book")]
+    NotOfABook,
     /// The digest on the chain is not that of the state.
     #[error("the state's digest is {found}, the journal says {recorded}")]
     Digest {
@@ -288,7 +291,15 @@ impl State {
                     Err(ApplyError::Digest { recorded: recorded.digest, found })
                 }
             }
-            EventBody::CommandRejected(_) | EventBody::ClockAccepted(_) => Ok(()),
+            EventBody::CommandRejected(_) | EventBody::ClockAccepted(_) | EventBody::JournalRestored(_) => Ok(()),
+            EventBody::LimitsSet(_)
+            | EventBody::LimitCharged(_)
+            | EventBody::LimitReleased(_)
+            | EventBody::CalendarPublished(_)
+            | EventBody::FeeRuleSet(_)
+            | EventBody::PeriodClosed(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::AccessLogged(_) => Err(ApplyError::NotOfABook),
         }
     }
 

@@ -51,6 +51,8 @@ fn entry(postings: &[Posting]) -> EventBody {
 fn entry_on(postings: &[Posting], effective_on: CivilDate) -> EventBody {
     EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::General,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on,
         effective_on_named: true,
         reference: "".into(),
@@ -232,6 +234,7 @@ fn hold_on(account: AccountId, minor: i128, expires_at: Option<Timestamp>) -> Ev
 fn capture(minor: i128, released_minor: i128, left_minor: i128, last: bool) -> EventBody {
     EventBody::HoldCaptured(HoldCaptured {
         hold: NEXT,
+        fee_rule: None,
         last,
         released_minor,
         left_minor,

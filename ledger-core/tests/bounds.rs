@@ -56,6 +56,8 @@ fn rich_state() -> State {
     let postings = [Posting::debit(AccountId(3), most), Posting::credit(AccountId(1), most)];
     apply(EventBody::EntryPosted(event_schemas::event::EntryPosted {
         kind: event_schemas::EntryKind::General,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on: CivilDate::from_days(1).unwrap(),
         effective_on_named: false,
         reference: "".into(),
@@ -107,7 +109,7 @@ fn cash() -> impl Strategy<Value = CashMove> {
         |(account, minor, currency, fee_minor, effective_on, reference)| CashMove {
             account,
             amount: Money::new(minor, currency),
-            fee_minor,
+            fee_minor: Some(fee_minor),
             effective_on,
             reference,
         },

@@ -75,7 +75,7 @@ fn top_up(id: u128, account: u128, amount_minor: i128) -> Command {
     let (account, amount) = (AccountId(account), Money::new(amount_minor, eur()));
     command(
         id,
-        CommandBody::TopUp(CashMove { account, amount, fee_minor: 0, effective_on: None, reference: "".into() }),
+        CommandBody::TopUp(CashMove { account, amount, fee_minor: Some(0), effective_on: None, reference: "".into() }),
     )
 }
 
@@ -86,7 +86,7 @@ fn transfer(id: u128, from: u128, to: u128, amount_minor: i128) -> Command {
             from: AccountId(from),
             to: AccountId(to),
             amount: Money::new(amount_minor, eur()),
-            fee_minor: 0,
+            fee_minor: Some(0),
             effective_on: None,
             reference: "".into(),
         }),

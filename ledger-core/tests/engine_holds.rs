@@ -66,7 +66,7 @@ fn open(id: u128, account: u128) -> Command {
 fn top_up(id: u128, account: u128, minor: i128, reference: &str) -> Command {
     let (account, amount) = (AccountId(account), Money::new(minor, eur()));
     let (effective_on, reference) = (None, reference.into());
-    command(id, CommandBody::TopUp(CashMove { account, amount, fee_minor: 0, effective_on, reference }))
+    command(id, CommandBody::TopUp(CashMove { account, amount, fee_minor: Some(0), effective_on, reference }))
 }
 
 /// A hold on account 10, with a deadline so many microseconds after the start of the test.
@@ -78,7 +78,7 @@ fn hold(id: u128, minor: i128, after_us: Option<i64>) -> Command {
 
 fn capture(id: u128, hold: u128, minor: i128) -> Command {
     let (hold, to, amount) = (CommandId(hold), AccountId(11), Money::new(minor, eur()));
-    let (fee_minor, last, effective_on) = (0, false, None);
+    let (fee_minor, last, effective_on) = (Some(0), false, None);
     command(
         id,
         CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference: "".into() }),

@@ -98,6 +98,14 @@ impl Model {
                 Ok(())
             }
             CommandBody::ReverseEntry(reverse) => self.reverse(id, reverse),
+            CommandBody::TransferUpTo(_)
+            | CommandBody::SetLimits(_)
+            | CommandBody::PublishCalendar(_)
+            | CommandBody::SetFeeRule(_)
+            | CommandBody::ClosePeriod(_)
+            | CommandBody::SetNotificationPreferences(_) => {
+                unreachable!("the streams have none of these")
+            }
             CommandBody::OpenAccount(open) => self.open(open),
             CommandBody::FreezeAccount(act) => self.act(act.account, |page, refused| {
                 if page.frozen {
@@ -124,7 +132,7 @@ impl Model {
             }),
             CommandBody::TopUp(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor, cash.amount.currency);
+                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
                 let postings = [
                     Posting::debit(clearing, cash.amount),
                     Posting::credit(cash.account, cash.amount),
@@ -135,7 +143,7 @@ impl Model {
             }
             CommandBody::Withdraw(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor, cash.amount.currency);
+                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
                 let postings = [
                     paid(cash.account, cash.amount, fee),
                     Posting::credit(clearing, cash.amount),
@@ -144,7 +152,7 @@ impl Model {
                 self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
             }
             CommandBody::PostTransfer(transfer) => {
-                let fee = Money::new(transfer.fee_minor, transfer.amount.currency);
+                let fee = Money::new(transfer.fee_minor.unwrap_or(0), transfer.amount.currency);
                 let postings = [
                     paid(transfer.from, transfer.amount, fee),
                     Posting::credit(transfer.to, transfer.amount),
@@ -219,8 +227,8 @@ impl Model {
     }
 
     fn capture(&mut self, id: CommandId, capture: &CaptureHold) -> Result<(), Rejection> {
-        let fee = Money::new(capture.fee_minor, capture.amount.currency);
-        let required_minor = capture.amount.amount_minor + capture.fee_minor;
+        let fee = Money::new(capture.fee_minor.unwrap_or(0), capture.amount.currency);
+        let required_minor = capture.amount.amount_minor + fee.amount_minor;
         let mut refused = Vec::new();
         let slip = match self.slip(capture.hold) {
             Ok(slip) => slip,

@@ -582,6 +582,8 @@ fn an_entry_has_at_most_a_thousand_postings() {
 fn event(postings: Vec<Posting>) -> Event {
     Event::engine(EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::General,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on: desk::NOON.date_utc(),
         effective_on_named: false,
         reference: "".into(),

@@ -356,6 +356,8 @@ mod tests {
             let money = Money::new(amount, euro);
             Event::engine(EventBody::EntryPosted(EntryPosted {
                 kind: EntryKind::General,
+                fee_rule: None,
+                at_most_minor: None,
                 effective_on: CivilDate::from_days(20_000).unwrap(),
                 effective_on_named: false,
                 reference: "".into(),

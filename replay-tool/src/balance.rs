@@ -102,7 +102,16 @@ pub fn run(
             | EventBody::HoldVoided(_)
             | EventBody::HoldExpired(_)
             | EventBody::CommandRejected(_)
-            | EventBody::ClockAccepted(_) => {}
+            | EventBody::ClockAccepted(_)
+            | EventBody::LimitsSet(_)
+            | EventBody::LimitCharged(_)
+            | EventBody::LimitReleased(_)
+            | EventBody::CalendarPublished(_)
+            | EventBody::FeeRuleSet(_)
+            | EventBody::PeriodClosed(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::JournalRestored(_)
+            | EventBody::AccessLogged(_) => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;

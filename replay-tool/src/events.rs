@@ -8,11 +8,12 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use event_schemas::command::{CaptureHold, ReverseEntry, VoidHold};
+use event_schemas::command::{Caps, CaptureHold, ReverseEntry, VoidHold};
 use event_schemas::entry::{Entry, EntryOrigin};
 use event_schemas::event::CommandRejected;
 use event_schemas::{
-    AccountId, BlockHeader, CommandBody, CommandId, Event, EventBody, Money, RecordedEvent, Rejection, Sequence, Side,
+    AccountId, BlockHeader, CommandBody, CommandId, Currency, Event, EventBody, Money, RecordedEvent, Rejection,
+    Sequence, Side,
 };
 
 use crate::accounts::{Accounts, resolve};
@@ -147,7 +148,18 @@ fn touches(body: &EventBody, account: AccountId) -> bool {
         EventBody::HoldVoided(voided) => voided.account == account,
         EventBody::HoldExpired(expired) => expired.account == account,
         EventBody::CommandRejected(rejected) => asked(&rejected.command).contains(&account),
-        EventBody::BookOpened(_) | EventBody::StateDigest(_) | EventBody::ClockAccepted(_) => false,
+        EventBody::LimitCharged(charged) => charged.account == account,
+        EventBody::BookOpened(_)
+        | EventBody::StateDigest(_)
+        | EventBody::ClockAccepted(_)
+        | EventBody::LimitsSet(_)
+        | EventBody::LimitReleased(_)
+        | EventBody::CalendarPublished(_)
+        | EventBody::FeeRuleSet(_)
+        | EventBody::PeriodClosed(_)
+        | EventBody::NotificationPreferencesSet(_)
+        | EventBody::JournalRestored(_)
+        | EventBody::AccessLogged(_) => false,
     }
 }
 
@@ -163,7 +175,14 @@ fn asked(command: &CommandBody) -> Vec<AccountId> {
         CommandBody::PostEntry(entry) => entry.postings.iter().map(|posting| posting.account).collect(),
         CommandBody::PlaceHold(hold) => vec![hold.account],
         CommandBody::CaptureHold(capture) => vec![capture.to],
-        CommandBody::VoidHold(_) | CommandBody::ReverseEntry(_) => Vec::new(),
+        CommandBody::TransferUpTo(transfer) => vec![transfer.from, transfer.to],
+        CommandBody::VoidHold(_)
+        | CommandBody::ReverseEntry(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => Vec::new(),
     }
 }
 
@@ -181,7 +200,13 @@ fn about(command: &CommandBody) -> Option<CommandId> {
         | CommandBody::Withdraw(_)
         | CommandBody::PostTransfer(_)
         | CommandBody::PostEntry(_)
-        | CommandBody::PlaceHold(_) => None,
+        | CommandBody::PlaceHold(_)
+        | CommandBody::TransferUpTo(_)
+        | CommandBody::SetLimits(_)
+        | CommandBody::PublishCalendar(_)
+        | CommandBody::SetFeeRule(_)
+        | CommandBody::ClosePeriod(_)
+        | CommandBody::SetNotificationPreferences(_) => None,
     }
 }
 
@@ -259,6 +284,51 @@ impl Printer<'_> {
             EventBody::ClockAccepted(clock) => {
                 format!("{} after {} by {}{}", clock.accepted, clock.previous, clock.actor, quoted(&clock.reason))
             }
+            EventBody::LimitsSet(limits) => {
+                let caps = caps(&limits.caps, limits.currency);
+                format!("{} {} version {}: {caps}", limits.owner, limits.currency, limits.version)
+            }
+            EventBody::LimitCharged(charged) => {
+                let money = |minor| Money::new(minor, charged.currency);
+                let (name, amount) = (self.accounts.name(charged.account), money(charged.amount_minor));
+                let (day, month) = (money(charged.day_used_minor), money(charged.month_used_minor));
+                format!("{} {amount} from {name} on {}, day {day}, month {month}", charged.owner, charged.day)
+            }
+            EventBody::LimitReleased(released) => {
+                let amount = Money::new(released.amount_minor, released.currency);
+                format!("{} {amount} of {} back from hold {}", released.owner, released.day, released.hold)
+            }
+            EventBody::CalendarPublished(calendar) => {
+                let days = calendar.starts.len().saturating_sub(1);
+                format!("version {} of {}: {days} days from {}", calendar.version, calendar.zone, calendar.first_day)
+            }
+            EventBody::FeeRuleSet(rule) => {
+                let money = |minor| Money::new(minor, rule.currency);
+                let most = rule.max_minor.map_or_else(String::new, |most| format!(", at most {}", money(most)));
+                let (fixed, least) = (money(rule.fixed_minor), money(rule.min_minor));
+                let (kind, version, rate) = (rule.kind.name(), rule.version, rule.rate_ppm);
+                format!("{kind} {} version {version}: {fixed} + {rate} ppm, at least {least}{most}", rule.currency)
+            }
+            EventBody::PeriodClosed(close) => format!("through {}{}", close.through, quoted(&close.reason)),
+            EventBody::NotificationPreferencesSet(preferences) => {
+                let topics = preferences.topics.iter().map(|(topic, channels)| {
+                    let channels: Vec<_> = channels.iter().map(|channel| channel.name()).collect();
+                    format!(
+                        "{} by {}",
+                        topic.name(),
+                        if channels.is_empty() { "none".into() } else { channels.join("+") }
+                    )
+                });
+                let topics: Vec<_> = topics.collect();
+                format!("{} version {}: {}", preferences.owner, preferences.version, topics.join(", "))
+            }
+            EventBody::JournalRestored(restored) => {
+                let seen = restored.witnessed.map_or_else(String::new, |seen| format!(", {seen} had been seen"));
+                format!("to {}{seen} by {}{}", restored.restored_to, restored.actor, quoted(&restored.reason))
+            }
+            EventBody::AccessLogged(access) => {
+                format!("{} {} by {}: {}", access.operation, access.subject, access.actor, access.status)
+            }
         }
     }
 
@@ -293,6 +363,15 @@ impl Printer<'_> {
         }
         text
     }
+}
+
+/// The limits that there are.
+fn caps(caps: &Caps, currency: Currency) -> String {
+    let named = ["transfer", "day", "month"].into_iter().zip(caps.all());
+    let set: Vec<_> = named
+        .filter_map(|(window, cap)| cap.map(|cap| format!("{} per {window}", Money::new(cap, currency))))
+        .collect();
+    if set.is_empty() { "none".into() } else { set.join(", ") }
 }
 
 /// A free text behind a space and in quotes, control characters escaped; nothing if it is empty.

@@ -46,6 +46,8 @@ fn entry(number: u64, reference: &str, currency: Currency) -> Event {
         },
         body: EventBody::EntryPosted(EntryPosted {
             kind: EntryKind::General,
+            fee_rule: None,
+            at_most_minor: None,
             effective_on: CivilDate::from_days(20_000).unwrap_or(CivilDate::MIN),
             effective_on_named: number.is_multiple_of(2),
             reference: reference.into(),

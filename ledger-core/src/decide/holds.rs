@@ -80,7 +80,7 @@ pub(super) fn capture(
     capture: &CaptureHold,
     opens: &mut Opens,
 ) -> Result<EventBody, Rejection> {
-    let (amount, fee) = (capture.amount, Money::new(capture.fee_minor, capture.amount.currency));
+    let (amount, fee) = (capture.amount, Money::new(capture.fee_minor.unwrap_or(0), capture.amount.currency));
     let total = check_amounts(amount, fee)?;
     let effective_on = effective_date(context, capture.effective_on)?;
     let hold = open_hold(state, context, capture.hold)?;
@@ -99,6 +99,7 @@ pub(super) fn capture(
     Ok(EventBody::HoldCaptured(HoldCaptured {
         hold: capture.hold,
         last: capture.last,
+        fee_rule: capture.fee_minor.is_none().then_some(0),
         released_minor,
         left_minor,
         effective_on,

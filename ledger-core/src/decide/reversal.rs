@@ -79,7 +79,16 @@ fn original<'a>(context: Context<'a>, reverse: &ReverseEntry) -> Result<(&'a Rec
         | EventBody::ClockAccepted(_)
         | EventBody::HoldPlaced(_)
         | EventBody::HoldVoided(_)
-        | EventBody::HoldExpired(_) => Err(Rejection::OriginalNotAnEntry { entry }),
+        | EventBody::HoldExpired(_)
+        | EventBody::LimitsSet(_)
+        | EventBody::LimitCharged(_)
+        | EventBody::LimitReleased(_)
+        | EventBody::CalendarPublished(_)
+        | EventBody::FeeRuleSet(_)
+        | EventBody::PeriodClosed(_)
+        | EventBody::NotificationPreferencesSet(_)
+        | EventBody::AccessLogged(_)
+        | EventBody::JournalRestored(_) => Err(Rejection::OriginalNotAnEntry { entry }),
     }
 }
 

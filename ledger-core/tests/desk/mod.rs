@@ -209,14 +209,14 @@ impl Desk {
             "close" => CommandBody::CloseAccount(self.act(words[1])),
             "top_up" | "withdraw" => {
                 let amount = money(words[2], words[3]);
-                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
                 let account = self.account(words[1]);
                 let cash = CashMove { account, amount, fee_minor, effective_on, reference };
                 if words[0] == "top_up" { CommandBody::TopUp(cash) } else { CommandBody::Withdraw(cash) }
             }
             "transfer" => {
                 let amount = money(words[3], words[4]);
-                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
                 let (from, to) = (self.account(words[1]), self.account(words[2]));
                 CommandBody::PostTransfer(PostTransfer { from, to, amount, fee_minor, effective_on, reference })
             }
@@ -239,7 +239,7 @@ impl Desk {
             }
             "capture" => {
                 let amount = money(words[3], words[4]);
-                let fee_minor = option("fee").map_or(0, |fee| minor(fee, amount.currency));
+                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
                 let (hold, to, last) = (self.label(words[1]), self.account(words[2]), words.contains(&"last"));
                 CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
             }
@@ -310,7 +310,21 @@ impl Desk {
 
     fn refused(&self, rejection: &Rejection) -> String {
         let observed = match rejection {
-            Rejection::AmountNotPositive | Rejection::AmountTooLarge | Rejection::AccountCodeInvalid => String::new(),
+            Rejection::AmountNotPositive
+            | Rejection::AmountTooLarge
+            | Rejection::AccountCodeInvalid
+            | Rejection::LimitNotPositive
+            | Rejection::FeeRuleInvalid
+            | Rejection::CalendarMissing => String::new(),
+            Rejection::LinkedItemRefused { item, .. } => format!(" {item}"),
+            Rejection::PeriodClosed { through: date } | Rejection::PeriodNotOver { today: date } => format!(" {date}"),
+            Rejection::VersionNotNewer { applied } => format!(" {applied}"),
+            Rejection::CalendarInvalid { place } => format!(" {place}"),
+            Rejection::LimitExceeded { account, window, cap_minor, used_minor, required_minor, resets_at } => {
+                let resets = resets_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                let (account, window) = (self.name(*account), window.name());
+                format!(" {account} {window} {cap_minor} {used_minor} {required_minor} {resets}")
+            }
             Rejection::PostingsOutOfBounds { count } => format!(" {count}"),
             Rejection::EffectiveDateOutOfRange { earliest, latest } => format!(" {earliest} {latest}"),
             Rejection::AccountExists { account }

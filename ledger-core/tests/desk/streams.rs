@@ -76,7 +76,7 @@ fn cash() -> impl Strategy<Value = CashMove> {
     (account(), minor(), currency(), fee(), effective_on(), testing::text()).prop_map(
         |(account, minor, currency, fee_minor, effective_on, reference)| {
             let amount = Money::new(minor, currency);
-            CashMove { account, amount, fee_minor, effective_on, reference }
+            CashMove { account, amount, fee_minor: Some(fee_minor), effective_on, reference }
         },
     )
 }
@@ -125,7 +125,15 @@ fn capture() -> impl Strategy<Value = CommandBody> {
         |(hold, to, minor, currency, fee_minor, last)| {
             let amount = Money::new(minor, currency);
             let (effective_on, reference) = (None, "".into());
-            CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
+            CommandBody::CaptureHold(CaptureHold {
+                hold,
+                to,
+                amount,
+                fee_minor: Some(fee_minor),
+                last,
+                effective_on,
+                reference,
+            })
         },
     )
 }
@@ -252,8 +260,19 @@ fn aim(commands: &mut [CommandBody]) {
                 fit(&mut transfer.amount, transfer.from);
                 entries.push(number);
             }
+            CommandBody::TransferUpTo(transfer) => {
+                fit(&mut transfer.at_most, transfer.from);
+                entries.push(number);
+            }
             CommandBody::PostEntry(_) => entries.push(number),
-            CommandBody::FreezeAccount(_) | CommandBody::UnfreezeAccount(_) | CommandBody::CloseAccount(_) => {}
+            CommandBody::FreezeAccount(_)
+            | CommandBody::UnfreezeAccount(_)
+            | CommandBody::CloseAccount(_)
+            | CommandBody::SetLimits(_)
+            | CommandBody::PublishCalendar(_)
+            | CommandBody::SetFeeRule(_)
+            | CommandBody::ClosePeriod(_)
+            | CommandBody::SetNotificationPreferences(_) => {}
         }
     }
 }

@@ -248,7 +248,16 @@ impl Projection for Balances {
             | EventBody::BookOpened(_)
             | EventBody::CommandRejected(_)
             | EventBody::StateDigest(_)
-            | EventBody::ClockAccepted(_) => Ok(()),
+            | EventBody::ClockAccepted(_)
+            | EventBody::LimitsSet(_)
+            | EventBody::LimitCharged(_)
+            | EventBody::LimitReleased(_)
+            | EventBody::CalendarPublished(_)
+            | EventBody::FeeRuleSet(_)
+            | EventBody::PeriodClosed(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::JournalRestored(_)
+            | EventBody::AccessLogged(_) => Ok(()),
         }
     }
 

@@ -52,6 +52,8 @@ pub fn act(account: u128, body: fn(AccountAct) -> EventBody) -> Event {
 pub fn entry(command: u128, on: i32, code: &str, moves: &[(u128, i128)]) -> Event {
     let entry = EntryPosted {
         kind: EntryKind::General,
+        fee_rule: None,
+        at_most_minor: None,
         effective_on: day(on),
         effective_on_named: true,
         reference: format!("r{command}").into(),
@@ -86,6 +88,7 @@ pub fn capture(
 ) -> Event {
     let captured = HoldCaptured {
         hold: CommandId(hold),
+        fee_rule: None,
         last: released_minor > 0,
         released_minor,
         left_minor,

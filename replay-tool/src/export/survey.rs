@@ -90,7 +90,16 @@ impl Survey {
                 | EventBody::AccountUnfrozen(_)
                 | EventBody::CommandRejected(_)
                 | EventBody::StateDigest(_)
-                | EventBody::ClockAccepted(_) => {}
+                | EventBody::ClockAccepted(_)
+                | EventBody::LimitsSet(_)
+                | EventBody::LimitCharged(_)
+                | EventBody::LimitReleased(_)
+                | EventBody::CalendarPublished(_)
+                | EventBody::FeeRuleSet(_)
+                | EventBody::PeriodClosed(_)
+                | EventBody::NotificationPreferencesSet(_)
+                | EventBody::JournalRestored(_)
+                | EventBody::AccessLogged(_) => {}
             }
             Ok(ControlFlow::Continue(()))
         })?;

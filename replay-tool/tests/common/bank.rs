@@ -52,7 +52,7 @@ fn openings() -> Vec<Command> {
         CommandBody::TopUp(CashMove {
             account: customer(number),
             amount: money("1000000.00", "EUR"),
-            fee_minor: 100,
+            fee_minor: Some(100),
             effective_on: None,
             reference: "first money".into(),
         })
@@ -70,7 +70,7 @@ fn transfer(number: u128) -> Command {
             from: customer(number),
             to: customer(number * 7 + 1),
             amount: money(amount, "EUR"),
-            fee_minor: 0,
+            fee_minor: Some(0),
             effective_on: Some(format!("2026-10-{:02}", number % 28 + 1).parse().unwrap()),
             reference: "".into(),
         }),

@@ -127,7 +127,13 @@ impl Book {
 
     pub fn top_up(&mut self, account: AccountId, amount: Money, fee_minor: i128, on: Option<&str>) -> EventBody {
         let effective_on = on.map(|date| date.parse().unwrap());
-        self.run(CommandBody::TopUp(CashMove { account, amount, fee_minor, effective_on, reference: "cash in".into() }))
+        self.run(CommandBody::TopUp(CashMove {
+            account,
+            amount,
+            fee_minor: Some(fee_minor),
+            effective_on,
+            reference: "cash in".into(),
+        }))
     }
 
     pub fn transfer(
@@ -143,7 +149,7 @@ impl Book {
             from,
             to,
             amount,
-            fee_minor: 0,
+            fee_minor: Some(0),
             effective_on,
             reference: reference.into(),
         }))
@@ -166,7 +172,8 @@ impl Book {
 
     pub fn capture(&mut self, hold: CommandId, to: AccountId, amount: Money, last: bool, on: &str) -> CommandId {
         let effective_on = Some(date(on));
-        let capture = CaptureHold { hold, to, amount, fee_minor: 5, last, effective_on, reference: "one night".into() };
+        let capture =
+            CaptureHold { hold, to, amount, fee_minor: Some(5), last, effective_on, reference: "one night".into() };
         let verdict = self.run(CommandBody::CaptureHold(capture));
         assert!(matches!(verdict, EventBody::HoldCaptured(_)), "{verdict:?}");
         self.last()
