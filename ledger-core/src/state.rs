@@ -10,6 +10,7 @@
 mod holds;
 mod reversals;
 mod rows;
+mod undo;
 
 use std::hash::BuildHasher as _;
 
@@ -22,9 +23,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 pub use holds::Hold;
-use holds::Holds;
-use reversals::Reversed;
-use rows::Rows;
+use rows::Tables;
+use undo::Before;
+pub use undo::Mark;
 
 /// The kind of an account's row in the digest. Rows of other kinds have other first bytes.
 const ROW_ACCOUNT: u8 = 1;
@@ -192,11 +193,17 @@ pub enum ApplyError {
 /// The version of a checkpoint's bytes. Another one is passed over, and the journal is replayed.
 const CHECKPOINT_VERSION: u8 = 2;
 
+/// What is neither an account nor a row: small, so that an attempt keeps it whole.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts {
+    book: Option<BookId>,
+    nonce: u128,
+}
+
 /// The state of a book.
 #[derive(Debug, Clone)]
 pub struct State {
-    book: Option<BookId>,
-    nonce: u128,
+    facts: Facts,
     hasher: FixedState,
     places: HashTable<u32>,
     accounts: Vec<Account>,
@@ -205,10 +212,11 @@ pub struct State {
     /// Whether a row changed since its hash was taken, and the places of those that did.
     changed: Vec<bool>,
     changed_places: Vec<u32>,
-    holds: Holds,
-    reversed: Rows<Reversed>,
+    tables: Tables,
     digest: MultisetHash,
     scratch: Vec<u8>,
+    /// What was before, while an attempt is on.
+    before: Option<Before>,
 }
 
 impl Default for State {
@@ -221,24 +229,23 @@ impl State {
     /// The state before the first event.
     pub fn new() -> Self {
         Self {
-            book: None,
-            nonce: 0,
+            facts: Facts::default(),
             hasher: FixedState::with_seed(0),
             places: HashTable::new(),
             accounts: Vec::new(),
             hashes: Vec::new(),
             changed: Vec::new(),
             changed_places: Vec::new(),
-            holds: Holds::default(),
-            reversed: Rows::default(),
+            tables: Tables::default(),
             digest: MultisetHash::default(),
             scratch: Vec::new(),
+            before: None,
         }
     }
 
     /// The book, once it is opened.
     pub const fn book(&self) -> Option<BookId> {
-        self.book
+        self.facts.book
     }
 
     /// The accounts, in the order of their opening.
@@ -263,10 +270,10 @@ impl State {
     pub fn apply(&mut self, event: &Event) -> Result<(), ApplyError> {
         match &event.body {
             EventBody::BookOpened(opened) => {
-                if self.book.is_some() || !self.accounts.is_empty() {
+                if self.facts.book.is_some() || !self.accounts.is_empty() {
                     return Err(ApplyError::BookOpening);
                 }
-                self.book = Some(opened.book);
+                self.facts.book = Some(opened.book);
                 self.set_nonce(opened.nonce.0);
                 Ok(())
             }
@@ -305,13 +312,13 @@ impl State {
 
     /// The book's nonce seeds the map of accounts: the same for as long as the book lives, and unknown to who chooses ids.
     fn set_nonce(&mut self, nonce: u128) {
-        self.nonce = nonce;
+        self.facts.nonce = nonce;
         let (_, seed) = split(nonce);
         self.hasher = FixedState::with_seed(seed);
     }
 
     fn open(&mut self, open: &OpenAccount) -> Result<(), ApplyError> {
-        if self.book.is_none() {
+        if self.facts.book.is_none() {
             return Err(ApplyError::BookOpening);
         }
         if self.place(open.account).is_some() {
@@ -341,11 +348,13 @@ impl State {
         self.places.insert_unique(hash, place, |place| {
             accounts.get(index(*place)).map_or(0, |account| hasher.hash_one(account.id.0))
         });
+        self.note(index(place));
         self.touch(index(place));
     }
 
     fn set_status(&mut self, act: &AccountAct, status: AccountStatus) -> Result<(), ApplyError> {
         let place = self.place(act.account).ok_or(ApplyError::AccountNotFound(act.account))?;
+        self.note(place);
         if let Some(account) = self.accounts.get_mut(place) {
             account.status = status;
         }
@@ -369,6 +378,7 @@ impl State {
     #[inline]
     fn post_one(&mut self, posting: &Posting, undo: bool) -> Result<(), ApplyError> {
         let place = self.place(posting.account).ok_or(ApplyError::AccountNotFound(posting.account))?;
+        self.note(place);
         let account = self.accounts.get_mut(place).ok_or(ApplyError::AccountNotFound(posting.account))?;
         let total = match posting.side {
             Side::Debit => &mut account.debits_posted_minor,
@@ -401,8 +411,12 @@ impl State {
             self.rehash(index(place));
         }
         self.changed_places = places;
-        self.holds.rows.rehash(&mut self.digest, &mut self.scratch);
-        self.reversed.rehash(&mut self.digest, &mut self.scratch);
+        for table in self.tables.all_mut() {
+            table.rehash(&mut self.digest, &mut self.scratch);
+        }
+        if let Some(before) = &mut self.before {
+            before.hashes_were_taken();
+        }
         self.digest.digest()
     }
 
@@ -427,14 +441,15 @@ impl State {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.accounts.len().saturating_mul(96).saturating_add(64));
         out.push(CHECKPOINT_VERSION);
-        put_varint(&mut out, u128::from(self.book.map_or(0, BookId::get)));
-        put_id(&mut out, self.nonce);
+        put_varint(&mut out, u128::from(self.facts.book.map_or(0, BookId::get)));
+        put_id(&mut out, self.facts.nonce);
         put_varint(&mut out, u128::try_from(self.accounts.len()).unwrap_or(0));
         for account in &self.accounts {
             account.encode(&mut out);
         }
-        self.holds.encode(&mut out);
-        reversals::encode(&self.reversed, &mut out);
+        for table in self.tables.all() {
+            table.encode(&mut out);
+        }
         out
     }
 
@@ -446,7 +461,7 @@ impl State {
             return Err(CodecError::UnknownTag { what: "checkpoint version", tag: version.into() });
         }
         let mut state = Self::new();
-        state.book = BookId::new(reader.number("book")?);
+        state.facts.book = BookId::new(reader.number("book")?);
         state.set_nonce(reader.id("nonce")?);
         let count: usize = reader.number("accounts")?;
         for _ in 0..count {
@@ -456,8 +471,9 @@ impl State {
             }
             state.insert(account);
         }
-        state.holds = Holds::decode(&mut reader)?;
-        state.reversed = reversals::decode(&mut reader)?;
+        for table in state.tables.all_mut() {
+            table.decode(&mut reader)?;
+        }
         reader.finish()?;
         Ok(state)
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use event_schemas::bounds::TOTAL_MAX_MINOR;
-use event_schemas::codec::{CodecError, Reader, put_id, put_option, put_signed, put_time, put_varint};
+use event_schemas::codec::{CodecError, Reader, put_id, put_option, put_signed, put_time};
 use event_schemas::event::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
-use event_schemas::{AccountId, CommandId, Timestamp};
+use event_schemas::{AccountId, CommandId, MultisetHash, Timestamp};
 
-use super::rows::{Row, Rows};
+use super::rows::{Row, Rows, Table};
 use super::{ApplyError, State};
 
 /// An open hold. One that has ended is forgotten: the journal has it.
@@ -22,20 +22,28 @@ pub struct Hold {
 }
 
 impl Row for Hold {
+    type Key = CommandId;
     const KIND: u8 = 2;
+    const NAME: &'static str = "holds";
 
-    fn encode(&self, id: CommandId, out: &mut Vec<u8>) {
+    fn encode(&self, id: &CommandId, out: &mut Vec<u8>) {
         put_id(out, id.0);
         put_id(out, self.account.0);
         put_signed(out, self.left_minor);
         put_option(out, self.expires_at, put_time);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<(CommandId, Self), CodecError> {
+        let (id, account) = (CommandId(reader.id("hold")?), AccountId(reader.id("account")?));
+        let (left_minor, expires_at) = (reader.signed("left")?, reader.option("deadline", Reader::time)?);
+        Ok((id, Self { account, left_minor, expires_at }))
     }
 }
 
 /// All open holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds {
-    pub(super) rows: Rows<Hold>,
+    rows: Rows<Hold>,
     deadlines: BTreeSet<(Timestamp, CommandId)>,
 }
 
@@ -46,51 +54,65 @@ impl Holds {
         }
         self.rows.set(id, hold);
     }
+}
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        put_varint(out, u128::try_from(self.rows.len()).unwrap_or(0));
-        for (id, hold) in self.rows.iter() {
-            hold.encode(id, out);
-        }
+impl Table for Holds {
+    fn rehash(&mut self, digest: &mut MultisetHash, scratch: &mut Vec<u8>) {
+        self.rows.rehash(digest, scratch);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        let mut holds = Self::default();
-        let count: usize = reader.number("holds")?;
-        let mut before = None;
-        for _ in 0..count {
-            let id = CommandId(reader.id("hold")?);
-            if before.replace(id).is_some_and(|before| before >= id) {
-                return Err(CodecError::NotCanonical("holds"));
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.rows.encode(out);
+    }
+
+    fn decode(&mut self, reader: &mut Reader<'_>) -> Result<(), CodecError> {
+        self.rows.decode(reader)?;
+        let deadline = |(id, hold): (&CommandId, &Hold)| hold.expires_at.map(|deadline| (deadline, *id));
+        self.deadlines = self.rows.iter().filter_map(deadline).collect();
+        Ok(())
+    }
+
+    fn attempt(&mut self) {
+        self.rows.attempt();
+    }
+
+    fn take_back(&mut self, digest: &mut MultisetHash) {
+        let deadlines = &mut self.deadlines;
+        self.rows.take_back_each(digest, |id, now, before| {
+            if let Some(deadline) = now.and_then(|hold| hold.expires_at) {
+                deadlines.remove(&(deadline, *id));
             }
-            let account = AccountId(reader.id("account")?);
-            let (left_minor, expires_at) = (reader.signed("left")?, reader.option("deadline", Reader::time)?);
-            holds.open(id, Hold { account, left_minor, expires_at });
-        }
-        Ok(holds)
+            if let Some(deadline) = before.and_then(|hold| hold.expires_at) {
+                deadlines.insert((deadline, *id));
+            }
+        });
+    }
+
+    fn keep(&mut self) {
+        self.rows.keep();
     }
 }
 
 impl State {
     /// The open hold of this id.
     pub fn hold(&self, id: CommandId) -> Option<&Hold> {
-        self.holds.rows.get(id)
+        self.tables.holds.rows.get(&id)
     }
 
     /// How many holds are open.
     pub fn holds_open(&self) -> usize {
-        self.holds.rows.len()
+        self.tables.holds.rows.len()
     }
 
     /// The earliest deadline of an open hold, and the hold: the next to expire.
     #[inline]
     pub fn next_deadline(&self) -> Option<(Timestamp, CommandId)> {
-        self.holds.deadlines.first().copied()
+        self.tables.holds.deadlines.first().copied()
     }
 
     /// How many holds are due at a time; counted up to `most`.
     pub fn due(&self, at: Timestamp, most: usize) -> usize {
-        self.holds.deadlines.range(..=(at, CommandId(u128::MAX))).take(most).count()
+        self.tables.holds.deadlines.range(..=(at, CommandId(u128::MAX))).take(most).count()
     }
 
     pub(super) fn place_hold(&mut self, id: CommandId, placed: &HoldPlaced) -> Result<(), ApplyError> {
@@ -102,7 +124,7 @@ impl State {
         }
         self.add_pending(placed.account, placed.amount.amount_minor)?;
         let left_minor = placed.amount.amount_minor;
-        self.holds.open(id, Hold { account: placed.account, left_minor, expires_at: placed.expires_at });
+        self.tables.holds.open(id, Hold { account: placed.account, left_minor, expires_at: placed.expires_at });
         Ok(())
     }
 
@@ -127,7 +149,7 @@ impl State {
         let gone_minor = hold.left_minor.saturating_sub(captured.left_minor);
         self.add_pending(hold.account, gone_minor.saturating_neg()).expect("what was held can be taken away");
         if captured.left_minor > 0 {
-            self.holds.rows.set(id, Hold { left_minor: captured.left_minor, ..hold });
+            self.tables.holds.rows.set(id, Hold { left_minor: captured.left_minor, ..hold });
         } else {
             self.close_hold(id, &hold);
         }
@@ -154,13 +176,14 @@ impl State {
 
     fn close_hold(&mut self, id: CommandId, hold: &Hold) {
         if let Some(deadline) = hold.expires_at {
-            self.holds.deadlines.remove(&(deadline, id));
+            self.tables.holds.deadlines.remove(&(deadline, id));
         }
-        self.holds.rows.remove(id, &mut self.digest);
+        self.tables.holds.rows.remove(&id, &mut self.digest);
     }
 
     fn add_pending(&mut self, id: AccountId, minor: i128) -> Result<(), ApplyError> {
         let place = self.place(id).ok_or(ApplyError::AccountNotFound(id))?;
+        self.note(place);
         let account = self.accounts.get_mut(place).ok_or(ApplyError::AccountNotFound(id))?;
         let sum = account.debits_pending_minor.checked_add(minor);
         account.debits_pending_minor =

@@ -4,7 +4,7 @@ use event_schemas::CommandId;
 use event_schemas::codec::{CodecError, Reader, put_id, put_signed, put_varint};
 use event_schemas::event::EntryReversed;
 
-use super::rows::{Row, Rows};
+use super::rows::Row;
 use super::{ApplyError, State};
 
 /// What was reversed of an entry: the places of its postings, ascending, and the minor units reversed of each.
@@ -34,9 +34,11 @@ impl Reversed {
 }
 
 impl Row for Reversed {
+    type Key = CommandId;
     const KIND: u8 = 3;
+    const NAME: &'static str = "reversed entries";
 
-    fn encode(&self, id: CommandId, out: &mut Vec<u8>) {
+    fn encode(&self, id: &CommandId, out: &mut Vec<u8>) {
         put_id(out, id.0);
         put_varint(out, u128::try_from(self.0.len()).unwrap_or(0));
         for (place, minor) in &self.0 {
@@ -44,26 +46,11 @@ impl Row for Reversed {
             put_signed(out, *minor);
         }
     }
-}
 
-pub(super) fn encode(rows: &Rows<Reversed>, out: &mut Vec<u8>) {
-    put_varint(out, u128::try_from(rows.len()).unwrap_or(0));
-    for (id, reversed) in rows.iter() {
-        reversed.encode(id, out);
-    }
-}
-
-pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Rows<Reversed>, CodecError> {
-    let mut rows = Rows::default();
-    let count: usize = reader.number("reversed entries")?;
-    let mut before = None;
-    for _ in 0..count {
+    fn decode(reader: &mut Reader<'_>) -> Result<(CommandId, Self), CodecError> {
         let id = CommandId(reader.id("entry")?);
-        if before.replace(id).is_some_and(|before| before >= id) {
-            return Err(CodecError::NotCanonical("reversed entries"));
-        }
         let places: usize = reader.number("reversed postings")?;
-        let mut reversed = Reversed::default();
+        let mut reversed = Self::default();
         for _ in 0..places {
             let (place, minor) = (reader.number("place of a posting")?, reader.signed("reversed")?);
             if reversed.0.last().is_some_and(|(before, _)| *before >= place) {
@@ -71,25 +58,24 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Rows<Reversed>, CodecErr
             }
             reversed.0.push((place, minor));
         }
-        rows.set(id, reversed);
+        Ok((id, reversed))
     }
-    Ok(rows)
 }
 
 impl State {
     /// How much of a posting of an entry was reversed, in minor units.
     pub fn reversed_minor(&self, entry: CommandId, posting: u32) -> i128 {
-        self.reversed.get(entry).map_or(0, |reversed| reversed.minor(posting))
+        self.tables.reversed.get(&entry).map_or(0, |reversed| reversed.minor(posting))
     }
 
     pub(super) fn reverse(&mut self, reversal: &EntryReversed) -> Result<(), ApplyError> {
         let id = reversal.entry;
-        let mut reversed = self.reversed.get(id).cloned().unwrap_or_default();
+        let mut reversed = self.tables.reversed.get(&id).cloned().unwrap_or_default();
         for (posting, place) in reversal.postings.iter().zip(&reversal.places) {
             reversed.add(*place, posting.money.amount_minor).ok_or(ApplyError::ReversalTooLarge(id))?;
         }
         self.post(&reversal.postings)?;
-        self.reversed.set(id, reversed);
+        self.tables.reversed.set(id, reversed);
         Ok(())
     }
 }
