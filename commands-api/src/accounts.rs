@@ -6,6 +6,7 @@ use event_schemas::command::{AccountAct, BalancePolicy, OpenAccount};
 use event_schemas::{AccountId, CivilDate, CommandBody, Sequence, Timestamp};
 use projections::{balances, statements};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::amounts;
 use crate::asking::{Asking, Prepared};
@@ -13,14 +14,30 @@ use crate::body::parse;
 use crate::call::{Call, Outcome, json};
 use crate::cursor::{CursorOf, Paged};
 use crate::dto::{AccountActItem, AccountActRequest, OpenAccountRequest};
+use crate::openapi::params::{AccountPath, BookPath, IdempotencyKey};
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::reading::{FreshQuery, PageQuery, fresh, must_own, read, read_range};
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 use crate::views::{AccountJson, BalanceJson};
 
-/// `POST …/accounts`.
+/// Open an account
+///
+/// Its id is the one given, else it follows from the code, else from the command. Needs the scope write; not for keys
+/// of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/accounts",
+    tag = "accounts",
+    operation_id = "open_account",
+    params(BookPath, IdempotencyKey),
+    request_body = OpenAccountRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn open(call: Call) -> Outcome {
     let prepared = prepare_open(&call.asking(), &call.body)?;
     record(&call, prepared).await
@@ -55,17 +72,56 @@ pub(crate) fn prepare_open(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared,
     Ok(Prepared { id, body: CommandBody::OpenAccount(open), member })
 }
 
-/// `POST …/accounts/{account}/freeze`.
+/// Freeze an account
+///
+/// It takes no debits until it is unfrozen. Needs the scope admin; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/accounts/{account}/freeze",
+    tag = "accounts",
+    operation_id = "freeze_account",
+    params(AccountPath, IdempotencyKey),
+    request_body = Option<AccountActRequest>,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn freeze(call: Call) -> Outcome {
     act(call, Action::FreezeAccount, CommandBody::FreezeAccount).await
 }
 
-/// `POST …/accounts/{account}/unfreeze`.
+/// Unfreeze an account
+///
+/// Needs the scope admin; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/accounts/{account}/unfreeze",
+    tag = "accounts",
+    operation_id = "unfreeze_account",
+    params(AccountPath, IdempotencyKey),
+    request_body = Option<AccountActRequest>,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn unfreeze(call: Call) -> Outcome {
     act(call, Action::UnfreezeAccount, CommandBody::UnfreezeAccount).await
 }
 
-/// `POST …/accounts/{account}/close`.
+/// Close an account
+///
+/// It must be empty and have no open hold. Needs the scope admin; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/accounts/{account}/close",
+    tag = "accounts",
+    operation_id = "close_account",
+    params(AccountPath, IdempotencyKey),
+    request_body = Option<AccountActRequest>,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn close(call: Call) -> Outcome {
     act(call, Action::CloseAccount, CommandBody::CloseAccount).await
 }
@@ -103,21 +159,34 @@ pub(crate) fn account_of_path(call: &Call) -> Result<AccountId, Problem> {
     amounts::account(call.param("account"), call.state.book, "#").map_err(|_| Problem::new(Code::AccountNotFound))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AccountAnswer {
     #[serde(flatten)]
     account: AccountJson,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AccountsAnswer {
     accounts: Vec<AccountJson>,
+    #[schema(required)]
     next_cursor: Option<String>,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-/// `GET …/accounts/{account}`.
+/// An account with its balance
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/accounts/{account}",
+    tag = "accounts",
+    operation_id = "get_account",
+    params(AccountPath, FreshQuery),
+    responses(
+        (status = OK, description = "The account.", body = AccountAnswer),
+    )
+)]
 pub(crate) async fn get(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadAccount)?;
     let query: FreshQuery = call.query()?;
@@ -132,7 +201,19 @@ pub(crate) async fn get(call: Call) -> Outcome {
     json(StatusCode::OK, &AccountAnswer { account: view.into(), sequence })
 }
 
-/// `GET …/accounts`: in the order of their ids; for a customer its own.
+/// Accounts, page by page
+///
+/// In the order of their ids; for a key of a customer its own.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/accounts",
+    tag = "accounts",
+    operation_id = "list_accounts",
+    params(BookPath, PageQuery),
+    responses(
+        (status = OK, description = "A page.", body = AccountsAnswer),
+    )
+)]
 pub(crate) async fn list(call: Call) -> Outcome {
     let customer = call.permit(Action::ListAccounts)?.map(str::to_owned);
     let query: PageQuery = call.query()?;
@@ -157,13 +238,24 @@ pub(crate) async fn list(call: Call) -> Outcome {
     json(StatusCode::OK, &answer)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct BalanceQuery {
+    /// Answers once the read models have applied this sequence.
+    #[param(value_type = Option<types::Sequence>)]
     min_sequence: Option<u64>,
+    /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
+    #[param(maximum = 30_000)]
     timeout_ms: Option<u64>,
+    /// The balance after this event.
+    #[param(value_type = Option<types::Sequence>)]
     at_sequence: Option<u64>,
+    /// The balance after all that was recorded up to this time.
+    #[param(value_type = Option<types::Timestamp>)]
     at_time: Option<String>,
+    /// The balance by effective date, at the end of this day.
+    #[param(value_type = Option<types::CivilDate>)]
     on_date: Option<String>,
 }
 
@@ -193,7 +285,19 @@ impl BalanceQuery {
     }
 }
 
-/// `GET …/accounts/{account}/balance`: now, after a sequence, at a time of recording, or by effective date.
+/// A balance
+///
+/// Now, after a sequence, at a time of recording, or by effective date.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/accounts/{account}/balance",
+    tag = "accounts",
+    operation_id = "get_balance",
+    params(AccountPath, BalanceQuery),
+    responses(
+        (status = OK, description = "The balance.", body = BalanceJson),
+    )
+)]
 pub(crate) async fn balance(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadAccount)?;
     let query: BalanceQuery = call.query()?;

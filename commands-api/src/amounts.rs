@@ -8,7 +8,7 @@ use crate::problem::{Code, Problem};
 use crate::text::free_text;
 
 /// The longest text of an amount: a sign, 25 digits, a point and decimals leave room.
-const AMOUNT_TEXT_MAX_BYTES: usize = 64;
+pub(crate) const AMOUNT_TEXT_MAX_BYTES: usize = 64;
 
 /// A currency of ISO 4217 by its code.
 pub(crate) fn currency(text: &str, pointer: &str) -> Result<Currency, Problem> {

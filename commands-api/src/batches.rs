@@ -17,12 +17,15 @@ use event_schemas::{Command, CommandBody, CommandId};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::admission::submit_all;
 use crate::asking::{Asking, KeyIn, Prepared};
 use crate::body::{Dto, Text, parse};
 use crate::call::{Call, Outcome, json};
 use crate::idempotency::no_header_key;
+use crate::openapi::params::BookPath;
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::verdict::{Accepted, told};
@@ -139,10 +142,11 @@ fn id(name: &str, value: Option<&RawValue>) -> Result<CommandId, Problem> {
 }
 
 /// `POST …/batches`.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BatchRequest<'a> {
     #[serde(borrow)]
+    #[schema(value_type = Vec<types::BatchItem>, min_items = 1, max_items = 8190)]
     items: Vec<Item<'a>>,
 }
 
@@ -176,12 +180,28 @@ impl Serialize for ItemAnswer {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BatchAnswer {
+    #[schema(value_type = Vec<types::BatchResult>)]
     results: Vec<ItemAnswer>,
 }
 
-/// Gives the items to the book and answers each in its place.
+/// Give many commands at once
+///
+/// Each is decided on its own, in their order, and has a verdict of its own, as its request would have had. What is
+/// wrong by shape or forbidden in one item refuses the whole batch, and nothing is recorded. Takes no
+/// Idempotency-Key: each item has an `id` or an `idempotency_key`.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/batches",
+    tag = "batches",
+    operation_id = "post_batch",
+    params(BookPath),
+    request_body = BatchRequest,
+    responses(
+        (status = OK, description = "A result for each item, in its place.", body = BatchAnswer),
+    )
+)]
 pub(crate) async fn post(call: Call) -> Outcome {
     no_header_key(&call.headers)?;
     let (call, prepared) = prepare(call).await?;

@@ -7,23 +7,42 @@ use event_schemas::{BookId, Sequence};
 use ledger_core::ports::WriterState;
 use projections::trial_balance::{self, TrialBalance};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::call::{Call, Outcome, json};
+use crate::openapi::params::BookPath;
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::reading::{FreshQuery, fresh, read, read_range};
 use crate::views::AmountJson;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BookAnswer {
+    #[schema(value_type = types::BookId)]
     book: BookId,
     /// The durable sequence.
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
+    #[schema(value_type = types::WriterState)]
     writer: &'static str,
     /// What each read model has applied; `null` if this server keeps none.
+    #[schema(value_type = Option<BTreeMap<String, types::Sequence>>, required)]
     read_models: Option<BTreeMap<&'static str, Sequence>>,
 }
 
-/// `GET /v1/books/{book}`.
+/// How far the book is
+///
+/// The durable sequence, whether commands are taken, and what each read model has applied.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}",
+    tag = "book",
+    operation_id = "get_book",
+    params(BookPath, FreshQuery),
+    responses(
+        (status = OK, description = "The book.", body = BookAnswer),
+    )
+)]
 pub(crate) async fn get(call: Call) -> Outcome {
     call.permit(Action::ReadBook)?;
     let query: FreshQuery = call.query()?;
@@ -46,31 +65,41 @@ pub(crate) async fn get(call: Call) -> Outcome {
     json(StatusCode::OK, &BookAnswer { book: state.book, sequence: status.durable, writer, read_models })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TrialBalanceAnswer {
     balanced: bool,
     accounts: u64,
     entries: u64,
     currencies: Vec<CurrencyJson>,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrialBalanceOfCurrency)]
 struct CurrencyJson {
+    #[schema(value_type = types::CurrencyCode)]
     currency: String,
     balanced: bool,
+    #[schema(value_type = types::Amount)]
     debits: AmountJson,
+    #[schema(value_type = types::Amount)]
     credits: AmountJson,
     lines: Vec<LineJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrialBalanceLine)]
 struct LineJson {
+    #[schema(value_type = types::AccountKind)]
     kind: &'static str,
     accounts: u64,
     postings: u64,
+    #[schema(value_type = types::Amount)]
     debits: AmountJson,
+    #[schema(value_type = types::Amount)]
     credits: AmountJson,
+    #[schema(value_type = types::Amount)]
     balance: AmountJson,
 }
 
@@ -105,7 +134,19 @@ impl From<TrialBalance> for TrialBalanceAnswer {
     }
 }
 
-/// `GET /v1/books/{book}/trial-balance`.
+/// The trial balance
+///
+/// Debits and credits by currency and kind of account. Not for keys of customers.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/trial-balance",
+    tag = "book",
+    operation_id = "get_trial_balance",
+    params(BookPath, FreshQuery),
+    responses(
+        (status = OK, description = "The trial balance.", body = TrialBalanceAnswer),
+    )
+)]
 pub(crate) async fn trial_balance(call: Call) -> Outcome {
     call.permit(Action::ReadTrialBalance)?;
     let query: FreshQuery = call.query()?;

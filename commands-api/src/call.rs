@@ -8,10 +8,9 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument as _;
@@ -67,21 +66,6 @@ impl Call {
     }
 }
 
-/// A route of one method, whose bodies have at most so many bytes.
-pub(crate) fn route<H, F>(method: &Method, path: &'static str, body_max: usize, handler: H) -> MethodRouter<ApiState>
-where
-    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Outcome> + Send + 'static,
-{
-    let (filter, name) =
-        if *method == Method::POST { (MethodFilter::POST, "POST") } else { (MethodFilter::GET, "GET") };
-    let metrics = Arc::new(RouteMetrics::new(path, name));
-    on(filter, move |State(state): State<ApiState>, request: Request| {
-        let (metrics, handler) = (Arc::clone(&metrics), handler.clone());
-        async move { serve(state, &metrics, request, body_max, handler).await }
-    })
-}
-
 /// An answer to what is no route: `not_found` or `method_not_allowed`.
 pub(crate) async fn unmatched(state: ApiState, request: Request, metrics: &RouteMetrics, code: Code) -> Response {
     let started = Instant::now();
@@ -91,7 +75,28 @@ pub(crate) async fn unmatched(state: ApiState, request: Request, metrics: &Route
     response
 }
 
-async fn serve<H, F>(state: ApiState, metrics: &RouteMetrics, request: Request, body_max: usize, handler: H) -> Response
+/// An answer to a route that needs no key.
+pub(crate) fn serve_open(
+    state: &ApiState,
+    metrics: &RouteMetrics,
+    request: &Request,
+    answer: fn() -> Response,
+) -> Response {
+    let started = Instant::now();
+    let id = state.0.request_ids.of(request.headers());
+    let response = finish(Ok(answer()), id);
+    metrics.record(response.status(), started.elapsed());
+    response
+}
+
+/// An answer to a route that needs a key.
+pub(crate) async fn serve<H, F>(
+    state: ApiState,
+    metrics: &RouteMetrics,
+    request: Request,
+    body_max: usize,
+    handler: H,
+) -> Response
 where
     H: Fn(Call) -> F,
     F: Future<Output = Outcome>,

@@ -9,18 +9,45 @@ use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::CashRequest;
+use crate::openapi::params::{BookPath, IdempotencyKey};
 use crate::policy::Action;
 use crate::problem::Problem;
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 
-/// Money enters.
+/// Money enters
+///
+/// Needs the scope write; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/top-ups",
+    tag = "money",
+    operation_id = "top_up",
+    params(BookPath, IdempotencyKey),
+    request_body = CashRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn top_up(call: Call) -> Outcome {
     let prepared = prepare(&call.asking(), &call.body, Action::TopUp, CommandBody::TopUp)?;
     record(&call, prepared).await
 }
 
-/// Money leaves.
+/// Money leaves
+///
+/// Needs the scope write; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/withdrawals",
+    tag = "money",
+    operation_id = "withdraw",
+    params(BookPath, IdempotencyKey),
+    request_body = CashRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn withdraw(call: Call) -> Outcome {
     let prepared = prepare(&call.asking(), &call.body, Action::Withdraw, CommandBody::Withdraw)?;
     record(&call, prepared).await

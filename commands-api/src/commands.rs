@@ -7,26 +7,49 @@ use event_schemas::event::CommandRejected;
 use event_schemas::{CommandId, EventBody, RecordedEvent, Sequence, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::admission::lookup;
 use crate::call::{Call, Outcome, json};
 use crate::keys::Principal;
+use crate::openapi::params::CommandPath;
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::rejected::observed;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct VerdictAnswer {
+    #[schema(value_type = types::CommandId)]
     command_id: CommandId,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
+    #[schema(value_type = types::Timestamp)]
     recorded_at: Timestamp,
+    #[schema(value_type = types::Verdict)]
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::ProblemCode>)]
     code: Option<&'static str>,
+    #[schema(value_type = types::RecordedEvent)]
     event: Value,
 }
 
-/// The verdict of a command, with its event. A customer finds the commands of its own principal only.
+/// The verdict of a command
+///
+/// With its event. It is found here as soon as the command is answered. A key of a customer finds the commands of its
+/// own principal.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/commands/{command}",
+    tag = "book",
+    operation_id = "get_command",
+    params(CommandPath),
+    responses(
+        (status = OK, description = "The verdict.", body = VerdictAnswer),
+        (status = 507),
+    )
+)]
 pub(crate) async fn get(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadCommand)?;
     let missing = || Problem::new(Code::CommandNotFound);

@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 4;
 /// The longest text that can be a cursor; positions are short.
-const TEXT_MAX_BYTES: usize = 256;
+pub(crate) const TEXT_MAX_BYTES: usize = 256;
 
 /// Which query a cursor belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,12 +9,27 @@ use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::{EntryRequest, PostingRequest};
+use crate::openapi::params::{BookPath, IdempotencyKey};
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 
-/// Posts an entry.
+/// Post an entry
+///
+/// Two postings or more, whose debits and credits are equal in each currency. Needs the scope write; not for keys of
+/// customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/entries",
+    tag = "money",
+    operation_id = "post_entry",
+    params(BookPath, IdempotencyKey),
+    request_body = EntryRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn post(call: Call) -> Outcome {
     let prepared = prepare(&call.asking(), &call.body)?;
     record(&call, prepared).await

@@ -8,6 +8,7 @@ use event_schemas::command::{CaptureHold, PlaceHold, VoidHold};
 use event_schemas::{AccountId, CommandBody, CommandId, Sequence};
 use projections::balances;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::accounts::account_of_path;
 use crate::amounts;
@@ -16,14 +17,30 @@ use crate::body::parse;
 use crate::call::{Call, Outcome, json};
 use crate::cursor::{CursorOf, Paged};
 use crate::dto::{CaptureRequest, HoldRequest, VoidRequest};
+use crate::openapi::params::{AccountPath, BookPath, HoldPath, IdempotencyKey};
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::reading::{FreshQuery, PageQuery, fresh, must_own, read, read_range};
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 use crate::views::HoldJson;
 
-/// `POST …/holds`.
+/// Set money aside
+///
+/// The account's available amount falls; nothing is posted until a capture. Needs the scope write; not for keys of
+/// customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/holds",
+    tag = "holds",
+    operation_id = "place_hold",
+    params(BookPath, IdempotencyKey),
+    request_body = HoldRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn place(call: Call) -> Outcome {
     let prepared = prepare_place(&call.asking(), &call.body)?;
     record(&call, prepared).await
@@ -43,7 +60,20 @@ pub(crate) fn prepare_place(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared
     asking.prepared(request.id, CommandBody::PlaceHold(hold))
 }
 
-/// `POST …/holds/{hold}/capture`.
+/// Move money that was set aside
+///
+/// All or some of what is left; `last` lets the rest go. Needs the scope write; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/holds/{hold}/capture",
+    tag = "holds",
+    operation_id = "capture_hold",
+    params(HoldPath, IdempotencyKey),
+    request_body = CaptureRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn capture(call: Call) -> Outcome {
     let prepared = prepare_capture(&call.asking(), || hold_of_path(&call), &call.body)?;
     record(&call, prepared).await
@@ -70,7 +100,20 @@ pub(crate) fn prepare_capture(
     asking.prepared(request.id, CommandBody::CaptureHold(capture))
 }
 
-/// `POST …/holds/{hold}/void`.
+/// Let go what is left of a hold
+///
+/// Needs the scope write; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/holds/{hold}/void",
+    tag = "holds",
+    operation_id = "void_hold",
+    params(HoldPath, IdempotencyKey),
+    request_body = Option<VoidRequest>,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn void(call: Call) -> Outcome {
     let prepared = prepare_void(&call.asking(), || hold_of_path(&call), &call.body)?;
     record(&call, prepared).await
@@ -97,14 +140,27 @@ fn hold_of_path(call: &Call) -> Result<CommandId, Problem> {
     call.param("hold").parse().map_err(|_| Problem::new(Code::HoldNotFound))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HoldAnswer {
     #[serde(flatten)]
     hold: HoldJson,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-/// `GET …/holds/{hold}`: open or ended. A hold on somebody else's account is not there for a customer.
+/// A hold, open or ended
+///
+/// For a key of a customer, a hold on somebody else's account is not there.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/holds/{hold}",
+    tag = "holds",
+    operation_id = "get_hold",
+    params(HoldPath, FreshQuery),
+    responses(
+        (status = OK, description = "The hold.", body = HoldAnswer),
+    )
+)]
 pub(crate) async fn get(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadHold)?;
     let query: FreshQuery = call.query()?;
@@ -121,15 +177,30 @@ pub(crate) async fn get(call: Call) -> Outcome {
     json(StatusCode::OK, &HoldAnswer { hold: hold.into(), sequence })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HoldsAnswer {
+    #[schema(value_type = types::AccountId)]
     account: AccountId,
     holds: Vec<HoldJson>,
+    #[schema(required)]
     next_cursor: Option<String>,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-/// `GET …/accounts/{account}/holds`: those that are open, in the order of their ids.
+/// The open holds of an account, page by page
+///
+/// In the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/accounts/{account}/holds",
+    tag = "holds",
+    operation_id = "list_holds",
+    params(AccountPath, PageQuery),
+    responses(
+        (status = OK, description = "A page.", body = HoldsAnswer),
+    )
+)]
 pub(crate) async fn list(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadHold)?;
     let query: PageQuery = call.query()?;

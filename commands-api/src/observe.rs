@@ -15,19 +15,24 @@ const STATUSES: [u16; 18] = [201, 200, 422, 400, 401, 403, 404, 405, 408, 409, 4
 
 /// The metrics of one route and method.
 pub(crate) struct RouteMetrics {
-    route: &'static str,
+    route: String,
     method: &'static str,
     by_status: [OnceLock<Counter>; STATUSES.len()],
     duration: OnceLock<Histogram>,
 }
 
 impl RouteMetrics {
-    pub(crate) const fn new(route: &'static str, method: &'static str) -> Self {
-        Self { route, method, by_status: [const { OnceLock::new() }; STATUSES.len()], duration: OnceLock::new() }
+    pub(crate) fn new(route: impl Into<String>, method: &'static str) -> Self {
+        Self {
+            route: route.into(),
+            method,
+            by_status: [const { OnceLock::new() }; STATUSES.len()],
+            duration: OnceLock::new(),
+        }
     }
 
-    pub(crate) const fn route(&self) -> &'static str {
-        self.route
+    pub(crate) fn route(&self) -> &str {
+        &self.route
     }
 
     pub(crate) fn record(&self, status: StatusCode, took: Duration) {
@@ -36,7 +41,7 @@ impl RouteMetrics {
             slot.get_or_init(|| {
                 metrics::counter!(
                     "doppia_http_requests_total",
-                    "route" => self.route,
+                    "route" => self.route.clone(),
                     "method" => self.method,
                     "status" => status.to_string()
                 )
@@ -47,7 +52,7 @@ impl RouteMetrics {
             .get_or_init(|| {
                 metrics::histogram!(
                     "doppia_http_request_duration_seconds",
-                    "route" => self.route,
+                    "route" => self.route.clone(),
                     "method" => self.method
                 )
             })

@@ -13,6 +13,9 @@ use axum::response::Response;
 use event_schemas::{CommandId, Rejection, Sequence, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::openapi::types;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident, $code:literal, $status:ident, $title:literal;)*) => {
@@ -245,7 +248,7 @@ impl From<&Rejection> for Code {
 }
 
 /// What is wrong with one part of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// For people.
     pub detail: String,
@@ -258,23 +261,39 @@ pub struct FieldError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem(Box<Document>);
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Document {
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document {
+    /// `urn:doppia:problem:` and the code.
+    #[schema(format = "uri")]
     r#type: String,
+    /// For people; the same for every problem of this code.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    #[schema(value_type = types::ProblemCode)]
     code: &'static str,
+    /// For people; about this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// What is wrong with which part of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// Of a verdict: the command.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::CommandId>)]
     command_id: Option<CommandId>,
+    /// Of a verdict: where it is on record.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::Sequence>)]
     sequence: Option<Sequence>,
+    /// Of a verdict: when it was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::Timestamp>)]
     recorded_at: Option<Timestamp>,
+    /// Of a rejection: the figures that the book saw.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     observed: Option<Value>,
     #[serde(skip)]
     retry_after_s: Option<u64>,

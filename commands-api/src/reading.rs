@@ -7,7 +7,9 @@ use event_schemas::{AccountId, Sequence};
 use projections::balances;
 use projections::ports::{ReadRows, RowsFault};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::openapi::types;
 use crate::problem::{Code, Problem};
 use crate::state::Shared;
 
@@ -15,20 +17,34 @@ const DEFAULT_TIMEOUT_MS: u64 = 5_000;
 const DEFAULT_PAGE_ROWS: usize = 100;
 
 /// The query string of a query without pages.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct FreshQuery {
+    /// Answers once the read models have applied this sequence.
+    #[param(value_type = Option<types::Sequence>)]
     pub(crate) min_sequence: Option<u64>,
+    /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
+    #[param(maximum = 30_000)]
     pub(crate) timeout_ms: Option<u64>,
 }
 
 /// The query string of a query with pages.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
+    /// Answers once the read models have applied this sequence.
+    #[param(value_type = Option<types::Sequence>)]
     pub(crate) min_sequence: Option<u64>,
+    /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
+    #[param(maximum = 30_000)]
     pub(crate) timeout_ms: Option<u64>,
+    /// How many rows a page has at most; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Where the page begins: the `next_cursor` of the page before.
+    #[param(value_type = Option<types::Cursor>)]
     pub(crate) cursor: Option<String>,
 }
 

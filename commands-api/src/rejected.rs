@@ -212,17 +212,15 @@ const fn window_in_words(window: LimitWindow) -> &'static str {
 /// The member of the body that a rejection is about. An account, a hold or an entry in the path has none.
 fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
     let member = match rejection {
-        Rejection::EffectiveDateOutOfRange { .. } => "effective_on",
         Rejection::EntryUnbalanced { .. } | Rejection::PostingsOutOfBounds { .. } => "postings",
         Rejection::AccountCodeInvalid => "code",
         Rejection::PeriodClosed { .. } if matches!(command, CommandBody::ClosePeriod(_)) => "through",
-        Rejection::PeriodClosed { .. } => "effective_on",
+        Rejection::PeriodClosed { .. } | Rejection::EffectiveDateOutOfRange { .. } => "effective_on",
         Rejection::PeriodNotOver { .. } => "through",
         Rejection::VersionNotNewer { .. } => "version",
         Rejection::CalendarInvalid { place } => return Some(format!("#/starts/{place}")),
-        Rejection::LimitExceeded { .. } => "amount",
         Rejection::ExpiryOutOfRange { .. } => "expires_at",
-        Rejection::CaptureAboveHold { .. } => "amount",
+        Rejection::CaptureAboveHold { .. } | Rejection::LimitExceeded { .. } => "amount",
         Rejection::ReversalAboveOriginal { posting, .. } => return part(*posting, command),
         Rejection::CurrencyMismatch { .. } | Rejection::InsufficientFunds { .. }
             if !matches!(command, CommandBody::PostEntry(_) | CommandBody::ReverseEntry(_)) =>

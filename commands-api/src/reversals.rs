@@ -14,12 +14,27 @@ use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::{PartRequest, ReverseRequest};
+use crate::openapi::params::{CommandPath, IdempotencyKey};
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 
-/// `POST …/entries/{command}/reverse`.
+/// Take an entry back
+///
+/// Whatever command posted it: a transfer, a top-up, an entry, a capture. Without `postings` all that is left of it.
+/// Needs the scope write; not for keys of customers.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/entries/{command}/reverse",
+    tag = "money",
+    operation_id = "reverse_entry",
+    params(CommandPath, IdempotencyKey),
+    request_body = Option<ReverseRequest>,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn post(call: Call) -> Outcome {
     let entry = || call.param("command").parse().map_err(|_| Problem::new(Code::OriginalNotFound));
     let (prepared, currencies) = prepare(&call.asking(), entry, &call.body)?;

@@ -8,27 +8,42 @@ use event_schemas::entry::EntryOrigin;
 use event_schemas::{AccountId, CivilDate, CommandId, PrincipalId, Sequence, Side, Timestamp};
 use projections::statements::{Order, StatementCursor, StatementLine, statement_page};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::accounts::account_of_path;
 use crate::call::{Call, Outcome, json};
 use crate::cursor::{CursorOf, Paged};
+use crate::openapi::params::AccountPath;
+use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
 use crate::reading::{FreshQuery, fresh, must_own, page_limit, read_range};
 use crate::views::AmountJson;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct StatementQuery {
+    /// Answers once the read models have applied this sequence.
+    #[param(value_type = Option<types::Sequence>)]
     min_sequence: Option<u64>,
+    /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
+    #[param(maximum = 30_000)]
     timeout_ms: Option<u64>,
+    /// How many rows a page has at most; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Where the page begins: the `next_cursor` of the page before.
+    #[param(value_type = Option<types::Cursor>)]
     cursor: Option<String>,
+    /// In which order.
     #[serde(default)]
+    #[param(inline)]
     order: OrderQuery,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
+#[schema(as = Order)]
 #[serde(rename_all = "snake_case")]
 enum OrderQuery {
     #[default]
@@ -36,43 +51,73 @@ enum OrderQuery {
     NewestFirst,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct StatementAnswer {
+    #[schema(value_type = types::AccountId)]
     account: AccountId,
     lines: Vec<LineJson>,
     /// Where the next page begins; `null` if nothing follows by now.
+    #[schema(required)]
     next_cursor: Option<String>,
     /// Where this page ends, to ask later for what is posted after it; `null` for an empty page.
+    #[schema(required)]
     end_cursor: Option<String>,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatementLine)]
 struct LineJson {
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
     posting: u16,
+    #[schema(value_type = types::Side)]
     side: Side,
+    #[schema(value_type = types::Amount)]
     amount: AmountJson,
+    #[schema(value_type = types::Amount)]
     balance: AmountJson,
+    #[schema(value_type = types::CurrencyCode)]
     currency: String,
+    #[schema(value_type = types::CivilDate)]
     effective_on: CivilDate,
+    #[schema(value_type = types::Timestamp)]
     recorded_at: Timestamp,
+    #[schema(value_type = types::EntryOrigin)]
     entry_kind: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     reference: Box<str>,
+    #[schema(value_type = types::CommandId)]
     command_id: CommandId,
     /// Of a capture: the hold.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::CommandId>)]
     hold: Option<CommandId>,
     /// Of a reversal: the command whose entry it takes back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::CommandId>)]
     reverses: Option<CommandId>,
     /// Who gave the command; customers are not shown who moved their money in the house.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::PrincipalId>)]
     actor: Option<PrincipalId>,
 }
 
-/// A page of an account's statement.
+/// The statement of an account, page by page
+///
+/// Posting by posting with the balance after each. A cursor stays good for ever, and no posting is shown twice or
+/// left out, however much is posted between two pages.
+#[utoipa::path(
+    get,
+    path = "/v1/books/{book}/accounts/{account}/statement",
+    tag = "accounts",
+    operation_id = "get_statement",
+    params(AccountPath, StatementQuery),
+    responses(
+        (status = OK, description = "A page.", body = StatementAnswer),
+    )
+)]
 pub(crate) async fn get(call: Call) -> Outcome {
     let customer = call.permit(Action::ReadAccount)?;
     let query: StatementQuery = call.query()?;

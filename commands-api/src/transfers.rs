@@ -9,13 +9,28 @@ use crate::asking::{Asking, Prepared};
 use crate::body::parse;
 use crate::call::{Call, Outcome};
 use crate::dto::TransferRequest;
+use crate::openapi::params::{BookPath, IdempotencyKey};
 use crate::policy::Action;
 use crate::problem::Problem;
 use crate::reading::must_own;
 use crate::text::free_text;
-use crate::verdict::record;
+use crate::verdict::{Accepted, record};
 
-/// Moves money between two accounts.
+/// Move money between two accounts
+///
+/// A key of a customer may debit only what is its own, credit anybody, and set neither fee nor date. Needs the scope
+/// write.
+#[utoipa::path(
+    post,
+    path = "/v1/books/{book}/transfers",
+    tag = "money",
+    operation_id = "post_transfer",
+    params(BookPath, IdempotencyKey),
+    request_body = TransferRequest,
+    responses(
+        (status = CREATED, description = "The command is on record, accepted.", body = Accepted),
+    )
+)]
 pub(crate) async fn post(call: Call) -> Outcome {
     let prepared = prepare(&call.asking(), &call.body)?;
     record(&call, prepared).await

@@ -7,25 +7,34 @@ use axum::http::{HeaderValue, StatusCode};
 use event_schemas::{AccountId, Command, CommandBody, CommandId, Sequence, Timestamp};
 use ledger_core::ports::{Answer, Verdict};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::admission::submit;
 use crate::asking::Prepared;
 use crate::call::{Call, Outcome, json};
 use crate::idempotency::REPLAYED;
 use crate::keys::Principal;
+use crate::openapi::types;
 use crate::problem::{Code, Problem};
 use crate::rejected;
 
 /// What a client is told about an accepted command.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedAnswer)]
 pub(crate) struct Accepted {
+    #[schema(value_type = types::CommandId)]
     command_id: CommandId,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
+    #[schema(value_type = types::Timestamp)]
     recorded_at: Timestamp,
+    #[schema(value_type = types::Verdict)]
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::AccountId>)]
     account: Option<AccountId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::CommandId>)]
     hold: Option<CommandId>,
     #[serde(skip)]
     pub(crate) replayed: bool,

@@ -4,6 +4,9 @@ use event_schemas::command::BalancePolicy;
 use event_schemas::{AccountId, CommandId, Currency, Money, Sequence, Timestamp};
 use projections::balances::{AccountView, BalanceView, HoldView};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::openapi::types;
 
 /// An amount of minor units, written as a decimal.
 #[derive(Debug, Clone, Copy)]
@@ -28,23 +31,34 @@ impl Serialize for AmountJson {
 }
 
 /// An account, with its balance now.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct AccountJson {
+    #[schema(value_type = types::AccountId)]
     account: AccountId,
     #[serde(skip_serializing_if = "str::is_empty")]
     code: Box<str>,
+    #[schema(value_type = types::AccountKind)]
     kind: &'static str,
+    #[schema(value_type = types::CurrencyCode)]
     currency: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     owner: Box<str>,
     /// An amount, or `unlimited`.
+    #[schema(value_type = types::Overdraft)]
     overdraft: String,
+    #[schema(value_type = types::AccountStatus)]
     status: &'static str,
+    #[schema(value_type = types::Sequence)]
     opened_sequence: Sequence,
+    #[schema(value_type = types::Timestamp)]
     opened_at: Timestamp,
+    #[schema(value_type = types::Sequence)]
     changed_sequence: Sequence,
+    #[schema(value_type = types::Amount)]
     balance: AmountJson,
     /// `null` without a limit.
+    #[schema(value_type = Option<types::Amount>, required)]
     available: Option<AmountJson>,
 }
 
@@ -73,18 +87,29 @@ impl From<AccountView> for AccountJson {
 }
 
 /// A balance.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Balance)]
 pub(crate) struct BalanceJson {
+    #[schema(value_type = types::AccountId)]
     account: AccountId,
+    #[schema(value_type = types::AccountKind)]
     kind: &'static str,
+    #[schema(value_type = types::CurrencyCode)]
     currency: String,
+    #[schema(value_type = types::Amount)]
     balance: AmountJson,
     /// `null` without a limit.
+    #[schema(value_type = Option<types::Amount>, required)]
     available: Option<AmountJson>,
+    #[schema(value_type = types::Amount)]
     debits: AmountJson,
+    #[schema(value_type = types::Amount)]
     credits: AmountJson,
+    #[schema(value_type = types::Amount)]
     pending_debits: AmountJson,
+    #[schema(value_type = types::Amount)]
     pending_credits: AmountJson,
+    #[schema(value_type = types::Sequence)]
     sequence: Sequence,
 }
 
@@ -107,21 +132,33 @@ impl From<BalanceView> for BalanceJson {
 }
 
 /// A hold.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hold)]
 pub(crate) struct HoldJson {
+    #[schema(value_type = types::CommandId)]
     hold: CommandId,
+    #[schema(value_type = types::AccountId)]
     account: AccountId,
+    #[schema(value_type = types::HoldStatus)]
     status: &'static str,
+    #[schema(value_type = types::CurrencyCode)]
     currency: String,
+    #[schema(value_type = types::Amount)]
     amount: AmountJson,
+    #[schema(value_type = types::Amount)]
     left: AmountJson,
+    #[schema(value_type = types::Amount)]
     captured: AmountJson,
     /// `null` if no time ends it.
+    #[schema(value_type = Option<types::Timestamp>, required)]
     expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "str::is_empty")]
     reference: Box<str>,
+    #[schema(value_type = types::Sequence)]
     placed_sequence: Sequence,
+    #[schema(value_type = types::Timestamp)]
     placed_at: Timestamp,
+    #[schema(value_type = types::Sequence)]
     changed_sequence: Sequence,
 }
 

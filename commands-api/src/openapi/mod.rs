@@ -1,0 +1,248 @@
+//! The OpenAPI 3.1 document: made of the routes that the router serves, the types that their handlers read and write, the
+//! events' own schemas and the table of problem codes. What all operations have in common (the key, the request's id, the
+//! problems) is added here, so that no handler can forget it.
+//!
+//! The document is committed as `openapi.json`; a test tells when the code and the file differ.
+//!
+//! `types.rs` the texts that requests and answers are made of · `params.rs` what stands in paths and headers · `page.rs` the
+//! document for people.
+
+mod page;
+pub(crate) mod params;
+pub(crate) mod types;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use crate::problem::{Code, Document as ProblemDocument};
+use crate::routes::Route;
+
+/// The tags, in the order in which they are shown.
+const TAGS: &[(&str, &str)] = &[
+    ("book", "The book as a whole: how far it is, whether it balances, what was decided."),
+    ("accounts", "Accounts: opened, frozen, closed; their balances and statements."),
+    ("money", "Money that enters, moves and leaves."),
+    ("holds", "Money set aside: placed, captured, let go."),
+    ("batches", "Many commands in one request."),
+    ("api", "This description."),
+];
+
+const DESCRIPTION: &str = "An event-sourced double-entry ledger. A command is answered once it is durable, with a verdict \
+that stands for ever; a retry with the same identity gets the same verdict. Amounts are decimal texts with the decimals of \
+their currency. Every refusal is a problem document (RFC 9457) with a stable `code`. Queries take `min_sequence`, the \
+`sequence` of an earlier answer, to read what was written.";
+
+/// Which problems an operation can have beside what it names itself.
+const OF_ALL: &[u16] = &[400, 401, 403, 404, 500, 503];
+const OF_QUERIES: &[u16] = &[504];
+const OF_COMMANDS: &[u16] = &[408, 409, 413, 415, 422, 429, 504, 507];
+
+/// The document of these routes.
+pub(crate) fn describe(routes: &[Route]) -> Value {
+    let mut paths = BTreeMap::<&str, Map<String, Value>>::new();
+    let mut schemas = Map::new();
+    let plain = |value: Result<Value, serde_json::Error>| value.unwrap_or_default();
+    let listed = types::all().into_iter().chain(routes.iter().flat_map(|route| route.schemas.clone()));
+    let listed = listed.chain([named::<ProblemDocument>()]);
+    for (name, schema) in listed {
+        schemas.insert(name, plain(serde_json::to_value(schema)));
+    }
+    // These describe themselves; what stands in for them gives way.
+    schemas.extend(types::of_recorded_events());
+    for route in routes {
+        let operation = operation(route, plain(serde_json::to_value(&route.operation)));
+        paths.entry(&route.path).or_default().insert(route.method.to_ascii_lowercase(), operation);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Doppia",
+            "description": DESCRIPTION,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": TAGS.iter().map(|(name, description)| json!({ "name": name, "description": description }))
+            .collect::<Vec<_>>(),
+        "security": [{ "key": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": problems(),
+            "parameters": { "RequestId": request_id() },
+            "headers": headers(),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, `dop_` and 43 characters. What it may do follows from its scopes (read, \
+                                    write, admin) and from whether it is confined to a customer.",
+                },
+            },
+        },
+    })
+}
+
+/// A type's name and schema.
+fn named<T: utoipa::ToSchema>() -> (String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>) {
+    (T::name().into_owned(), T::schema())
+}
+
+/// An operation with what all have in common.
+fn operation(route: &Route, mut operation: Value) -> Value {
+    let Some(members) = operation.as_object_mut() else { return operation };
+    let responses = members.entry("responses").or_insert_with(|| json!({}));
+    let Some(responses) = responses.as_object_mut() else { return operation };
+    let mut success = Map::new();
+    success.insert("X-Request-Id".into(), json!({ "$ref": "#/components/headers/X-Request-Id" }));
+    let own: Vec<u16> = responses.keys().filter_map(|status| status.parse().ok()).collect();
+    for status in &own {
+        let Some(response) = responses.get_mut(&status.to_string()).and_then(Value::as_object_mut) else { continue };
+        let headers = response.entry("headers").or_insert_with(|| json!({}));
+        if let Some(headers) = headers.as_object_mut() {
+            headers.extend(success.clone());
+            if *status == 201 {
+                headers.insert(
+                    "Idempotency-Replayed".into(),
+                    json!({ "$ref": "#/components/headers/Idempotency-Replayed" }),
+                );
+            }
+        }
+    }
+    if !route.authenticated {
+        members.insert("security".into(), json!([]));
+        return operation;
+    }
+    let by_method = if route.method == "GET" { OF_QUERIES } else { OF_COMMANDS };
+    let refused = own.iter().filter(|status| **status >= 400).chain(OF_ALL).chain(by_method);
+    for status in refused {
+        responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/Problem{status}") }));
+    }
+    if let Some(parameters) = members.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
+        parameters.push(json!({ "$ref": "#/components/parameters/RequestId" }));
+    }
+    operation
+}
+
+/// A response for each status that a problem can have, with its codes.
+fn problems() -> Map<String, Value> {
+    let mut codes = BTreeMap::<u16, Vec<Code>>::new();
+    for code in Code::ALL {
+        codes.entry(code.status().as_u16()).or_default().push(*code);
+    }
+    let of_status = |(status, codes): (u16, Vec<Code>)| {
+        let names: Vec<_> = codes.iter().map(|code| code.code()).collect();
+        let lines = codes.iter().map(|code| format!("- `{}`: {}", code.code(), code.title()));
+        let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+        for (name, statuses) in [
+            ("WWW-Authenticate", &[401][..]),
+            ("Retry-After", &[429, 503, 504]),
+            ("Idempotency-Replayed", &[404, 409, 422]),
+        ] {
+            if statuses.contains(&status)
+                && let Some(headers) = headers.as_object_mut()
+            {
+                headers.insert(name.into(), json!({ "$ref": format!("#/components/headers/{name}") }));
+            }
+        }
+        let response = json!({
+            "description": lines.collect::<Vec<_>>().join("\n"),
+            "headers": headers,
+            "content": {
+                "application/problem+json": {
+                    "schema": {
+                        "allOf": [{ "$ref": "#/components/schemas/Problem" }],
+                        "properties": { "status": { "const": status }, "code": { "enum": names } },
+                    },
+                },
+            },
+        });
+        (format!("Problem{status}"), response)
+    };
+    codes.into_iter().map(of_status).collect()
+}
+
+fn request_id() -> Value {
+    json!({
+        "name": "X-Request-Id",
+        "in": "header",
+        "description": "Comes back in the answer and stands in the server's traces. Without one, or with one that is not 1 \
+                        to 128 visible ASCII characters, the server makes one.",
+        "schema": { "type": "string", "maxLength": crate::request_id::MAX_BYTES },
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "X-Request-Id": {
+            "description": "The id of the request.",
+            "required": true,
+            "schema": { "type": "string", "minLength": 1, "maxLength": crate::request_id::MAX_BYTES },
+        },
+        "Idempotency-Replayed": {
+            "description": "Stands on the verdict of an earlier request with the same identity and content.",
+            "schema": { "type": "string", "const": "true" },
+        },
+        "Retry-After": {
+            "description": "In how many seconds to try again, if that may help.",
+            "schema": { "type": "integer", "minimum": 1 },
+        },
+        "WWW-Authenticate": {
+            "description": "How to authenticate.",
+            "required": true,
+            "schema": { "type": "string", "const": "Bearer" },
+        },
+    })
+}
+
+/// The document, written once.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| describe(&crate::routes()));
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&*DOCUMENT).unwrap_or_default().into());
+static PAGE: LazyLock<Bytes> = LazyLock::new(|| page::html(&DOCUMENT).into());
+
+/// The OpenAPI document of this API, as it is served at `/v1/openapi.json`.
+pub fn openapi() -> &'static Value {
+    &DOCUMENT
+}
+
+fn answer(kind: &'static str, bytes: &Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes.clone()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// This document
+///
+/// OpenAPI 3.1, made of the code that serves it.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    tag = "api",
+    operation_id = "get_openapi",
+    responses((status = 200, description = "The document.", body = serde_json::Value))
+)]
+pub(crate) fn document() -> Response {
+    answer("application/json", &TEXT)
+}
+
+/// This document for people
+///
+/// One page without scripts.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "api",
+    operation_id = "get_docs",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html"))
+)]
+pub(crate) fn page() -> Response {
+    let mut response = answer("text/html; charset=utf-8", &PAGE);
+    // Nothing is loaded and nothing runs: the page is text with a style of its own.
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+    response
+}

@@ -1,0 +1,66 @@
+//! What stands in paths and headers, for the document. The router takes it from there itself.
+#![allow(dead_code)]
+
+use utoipa::IntoParams;
+
+use super::types;
+
+/// Of everything in a book.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct BookPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+}
+
+/// Of one account.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct AccountPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The account, by its UUID or by its code.
+    #[param(value_type = types::AccountRef)]
+    account: String,
+}
+
+/// Of one hold.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct HoldPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The hold: the id of the command that placed it.
+    #[param(value_type = types::CommandId)]
+    hold: String,
+}
+
+/// Of one command.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CommandPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The command's id.
+    #[param(value_type = types::CommandId)]
+    command: String,
+}
+
+/// Of a command that is a request of its own.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IdempotencyKey {
+    /// The identity of the command: 1 to 256 characters, bare or as a structured-field string. Needed if the body has no
+    /// `id`; not both. A retry with the same key and content has one effect and gets the same verdict.
+    #[param(
+        rename = "Idempotency-Key",
+        pattern = r#"^([!#-~]{1,256}|"([ !#-\[\]-~]|\\["\\]){1,256}")$"#,
+        max_length = 514,
+        example = "8e03978e-40d5-43e8-bc93-6894a57f9324"
+    )]
+    idempotency_key: Option<String>,
+}

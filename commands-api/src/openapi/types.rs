@@ -1,0 +1,150 @@
+//! The types that the document describes requests and answers with.
+//!
+//! Those that events have, too, are placeholders here: the document takes their schemas from the events' own types, so that
+//! an id or a date means the same in a request, an answer and an event. The others are texts as the API reads them, each
+//! with the bounds that it is held to.
+
+use std::borrow::Cow;
+
+use event_schemas::bounds::{CODE_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
+use event_schemas::command::AccountKind as EventAccountKind;
+use event_schemas::{EntryKind, RecordedEvent as WholeEvent, Side as EventSide};
+use projections::balances::{AccountStatus as AccountStatuses, HoldStatus as HoldStatuses};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::amounts::AMOUNT_TEXT_MAX_BYTES;
+use crate::problem::Code;
+
+/// Adds a type's schema to a list, by name.
+fn add<T: ToSchema>(list: &mut Vec<(String, RefOr<Schema>)>) {
+    list.push((T::name().into_owned(), T::schema()));
+}
+
+macro_rules! types {
+    ($($(#[doc = $doc:literal])+ $name:ident = $schema:expr;)*) => {
+        $(
+            $(#[doc = $doc])+
+            pub(crate) struct $name;
+
+            impl PartialSchema for $name {
+                fn schema() -> RefOr<Schema> {
+                    let builder: ObjectBuilder = $schema;
+                    builder.description(Some(concat!($($doc),+).trim())).build().into()
+                }
+            }
+
+            impl ToSchema for $name {
+                fn name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+            }
+        )*
+
+        /// Every type of the table, by name.
+        pub(crate) fn all() -> Vec<(String, RefOr<Schema>)> {
+            let mut list = Vec::new();
+            $(add::<$name>(&mut list);)*
+            list
+        }
+    };
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))
+}
+
+/// One of these words.
+fn words(words: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
+    text().enum_values(Some(words))
+}
+
+/// A placeholder for what the events' own types describe.
+fn of_events() -> ObjectBuilder {
+    ObjectBuilder::new()
+}
+
+types! {
+    /// The number of a book.
+    BookId = of_events();
+    /// The position of an event in its book's journal.
+    Sequence = of_events();
+    /// An account's id.
+    AccountId = of_events();
+    /// The id of a command, of its verdict, and of the hold or entry it made.
+    CommandId = of_events();
+    /// Who gave a command.
+    PrincipalId = of_events();
+    /// A calendar date.
+    CivilDate = of_events();
+    /// A point in time.
+    Timestamp = of_events();
+    /// What an account is to the house.
+    AccountKind = of_events();
+    /// The side of a posting.
+    Side = of_events();
+    /// An event as it is recorded.
+    RecordedEvent = of_events();
+    /// An account, by its UUID or by its code.
+    AccountRef = text().pattern(Some(CODE_PATTERN)).examples(["anna:eur"]);
+    /// A code for an account: unique in its book. What reads as a UUID is refused.
+    AccountCode = text().pattern(Some(CODE_PATTERN)).max_length(Some(CODE_MAX_BYTES)).examples(["anna:eur"]);
+    /// A decimal above zero, with no more decimals than the currency has. At most 10^24 minor units.
+    PositiveAmount = text().pattern(Some(AMOUNT_PATTERN)).max_length(Some(AMOUNT_TEXT_MAX_BYTES)).examples(["12.34"]);
+    /// A decimal of zero or above, with no more decimals than the currency has. At most 10^24 minor units.
+    NotNegativeAmount = text().pattern(Some(AMOUNT_PATTERN)).max_length(Some(AMOUNT_TEXT_MAX_BYTES)).examples(["0.50"]);
+    /// How far the balance may fall below zero: a decimal of zero or above, or `unlimited`.
+    Overdraft = text()
+        .pattern(Some(r"^(unlimited|[0-9]+(\.[0-9]+)?)$"))
+        .max_length(Some(AMOUNT_TEXT_MAX_BYTES))
+        .examples(["0.00", "unlimited"]);
+    /// A decimal with exactly the decimals of its currency.
+    Amount = text().pattern(Some(r"^-?(0|[1-9][0-9]{0,38})(\.[0-9]{1,4})?$")).examples(["12.34"]);
+    /// A currency of ISO 4217 that has a minor unit.
+    CurrencyCode = text().pattern(Some("^[A-Z]{3}$")).examples(["EUR"]);
+    /// Free text: at most 256 bytes of UTF-8, without control characters and without what looks like a card number.
+    FreeText = text().max_length(Some(TEXT_MAX_BYTES));
+    /// Who owns an account: at most 64 bytes of UTF-8, without control characters. Keys of a customer see the accounts that
+    /// this names them as the owner of.
+    Owner = text().max_length(Some(OWNER_MAX_BYTES)).examples(["client:anna"]);
+    /// Where a page of this very query begins; opaque.
+    Cursor = text().pattern(Some("^[A-Za-z0-9_-]+$")).max_length(Some(crate::cursor::TEXT_MAX_BYTES));
+    /// Whether an account takes postings.
+    AccountStatus = words([AccountStatuses::Open.name(), AccountStatuses::Frozen.name(), AccountStatuses::Closed.name()]);
+    /// How a hold stands.
+    HoldStatus = words(
+        [HoldStatuses::Open, HoldStatuses::Captured, HoldStatuses::Voided, HoldStatuses::Expired].map(HoldStatuses::name),
+    );
+    /// What made an entry.
+    EntryOrigin = words(EntryKind::ALL.map(EntryKind::name).into_iter().chain(["capture", "reversal"]));
+    /// Whether the book takes commands.
+    WriterState = words(["serving", "read_only", "stopped"]);
+    /// The verdict of a command.
+    Verdict = words(["accepted", "rejected"]);
+    /// One command of a batch.
+    BatchItem = ObjectBuilder::new();
+    /// The verdict of one command of a batch.
+    BatchResult = ObjectBuilder::new();
+    /// The stable code of a problem.
+    ProblemCode = words(Code::ALL.iter().map(|code| code.code()));
+}
+
+const CODE_PATTERN: &str = "^[A-Za-z0-9:._-]{1,64}$";
+const AMOUNT_PATTERN: &str = r"^[0-9]+(\.[0-9]+)?$";
+
+/// The schemas of events and of all they are made of, by name, as their own types describe them.
+pub(crate) fn of_recorded_events() -> Map<String, Value> {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+    });
+    let mut generator = settings.into_generator();
+    let _: [schemars::Schema; 3] = [
+        generator.subschema_for::<WholeEvent>(),
+        generator.subschema_for::<EventAccountKind>(),
+        generator.subschema_for::<EventSide>(),
+    ];
+    generator.take_definitions(true)
+}

@@ -1,0 +1,94 @@
+//! Routes: each is a handler with the description that stands beside it (`#[utoipa::path]`). Path and method are read from
+//! that description, and the OpenAPI document is made of the same list as the router, so neither can have a route that the
+//! other lacks.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use event_schemas::bounds::BODY_MAX_BYTES;
+use utoipa::__dev::SchemaReferences;
+use utoipa::Path;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::schema::Schema;
+
+use crate::call::{Call, Outcome, serve, serve_open};
+use crate::observe::RouteMetrics;
+use crate::state::ApiState;
+
+/// The routes of these handlers, each written `module::handler`. Where the default bound of a body does not fit, the most
+/// bytes it may have stand behind `=>`.
+macro_rules! routes {
+    ($($module:ident :: $handler:ident $(=> $body_max:expr)?),* $(,)?) => {
+        ::pastey::paste! {
+            vec![$($crate::routes::Route::of::<$module::[<__path_ $handler>], _, _>(
+                $module::$handler,
+                $crate::routes::body_max(&[$($body_max)?]),
+            )),*]
+        }
+    };
+}
+pub(crate) use routes;
+
+/// The bound that a route names, or the default.
+pub(crate) fn body_max(named: &[usize]) -> usize {
+    named.first().copied().unwrap_or(BODY_MAX_BYTES)
+}
+
+/// A route and its description.
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) method: &'static str,
+    pub(crate) operation: Operation,
+    /// The schemas that the description refers to, by name.
+    pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
+    /// Whether it needs a key.
+    pub(crate) authenticated: bool,
+    pub(crate) methods: MethodRouter<ApiState>,
+}
+
+impl Route {
+    /// A route that needs a key, whose bodies have at most so many bytes.
+    pub(crate) fn of<P, H, F>(handler: H, body_max: usize) -> Self
+    where
+        P: Path + SchemaReferences,
+        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        Self::described::<P>(true, |filter, metrics| {
+            on(filter, move |State(state): State<ApiState>, request: Request| {
+                let (metrics, handler) = (Arc::clone(&metrics), handler.clone());
+                async move { serve(state, &metrics, request, body_max, handler).await }
+            })
+        })
+    }
+
+    /// A route that needs no key and answers everybody the same.
+    pub(crate) fn open<P: Path + SchemaReferences>(answer: fn() -> Response) -> Self {
+        Self::described::<P>(false, |filter, metrics| {
+            on(filter, move |State(state): State<ApiState>, request: Request| {
+                let metrics = Arc::clone(&metrics);
+                async move { serve_open(&state, &metrics, &request, answer) }
+            })
+        })
+    }
+
+    fn described<P: Path + SchemaReferences>(
+        authenticated: bool,
+        methods: impl FnOnce(MethodFilter, Arc<RouteMetrics>) -> MethodRouter<ApiState>,
+    ) -> Self {
+        let path = P::path();
+        let (method, filter) = match P::methods().as_slice() {
+            [HttpMethod::Get] => ("GET", MethodFilter::GET),
+            [HttpMethod::Post] => ("POST", MethodFilter::POST),
+            [HttpMethod::Put] => ("PUT", MethodFilter::PUT),
+            _ => unreachable!("{path}: a route has one method: get, post or put"),
+        };
+        let mut schemas = Vec::new();
+        P::schemas(&mut schemas);
+        let methods = methods(filter, Arc::new(RouteMetrics::new(path.clone(), method)));
+        Self { path, method, operation: P::operation(), schemas, authenticated, methods }
+    }
+}
