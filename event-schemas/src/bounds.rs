@@ -38,6 +38,9 @@ pub const BATCH_MAX_COMMANDS: usize = 8_190;
 /// The most commands that wait for the engine before it answers "busy".
 pub const QUEUE_MAX_COMMANDS: usize = 65_536;
 
+/// The most bytes of events that what waits for the engine may cause, before it answers "busy".
+pub const QUEUE_MAX_BYTES: usize = 64 * 1024 * 1024;
+
 /// The most commands decided before one flush.
 pub const GROUP_MAX_COMMANDS: usize = 16_384;
 

@@ -3,6 +3,8 @@
 
 use event_schemas::{Block, BlockHash, Command, CommandId, Epoch, RecordedEvent, Rejection, Sequence, Timestamp};
 
+use crate::state::Account;
+
 /// The last durable block of a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Head {
@@ -145,6 +147,32 @@ pub enum Answer {
     },
 }
 
+/// What a command would get if it were submitted now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preview {
+    /// Its id is new.
+    Expected {
+        /// What the book would say.
+        verdict: Verdict,
+        /// The accounts that it would touch, each once, as they would be after it (and after the commands linked before it). Empty if
+        /// it would be refused.
+        accounts: Vec<Account>,
+    },
+    /// Its id has its verdict already: what a submission would be answered.
+    Known(Answer),
+}
+
+/// The answer to a dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previews {
+    /// One for each command, in order.
+    pub items: Vec<Preview>,
+    /// The durable sequence that they were decided at.
+    pub at_sequence: Sequence,
+    /// The time that they were decided for.
+    pub recorded_at: Timestamp,
+}
+
 /// Why a submission got no answers. What it asked for may have happened: a retry with the same ids finds out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -170,6 +198,12 @@ pub enum SubmitError {
     /// More commands than a submission may hold, or none.
     #[error("a submission holds 1 to 8,190 commands and at most 8 MiB")]
     BatchSize,
+    /// The events of a linked batch might not fit in one block.
+    #[error("the commands of a linked batch are too large to be recorded in one block")]
+    LinkedBatchSize,
+    /// Two commands of a linked batch have the same id.
+    #[error("two commands of a linked batch have the id {0}")]
+    LinkedBatchIds(CommandId),
     /// A part of a command is so large that it can't be recorded, not even as a refusal.
     #[error("the command's {0} is out of bounds")]
     OutOfBounds(&'static str),
@@ -183,6 +217,9 @@ pub type Reply = Box<dyn FnOnce(Result<Vec<Answer>, EngineFault>) + Send>;
 
 /// Takes the recorded verdict of a command, if there is one.
 pub type LookupReply = Box<dyn FnOnce(Result<Option<RecordedEvent>, EngineFault>) + Send>;
+
+/// Takes the answer to a dry run; called as a [`Reply`] is.
+pub type PreviewReply = Box<dyn FnOnce(Result<Previews, EngineFault>) + Send>;
 
 /// How the writer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +261,15 @@ pub struct EngineStatus {
 pub trait CommandSink: Send + Sync {
     /// Hands over commands; the reply gets an answer for each. They are decided in this order, each on its own.
     fn try_submit(&self, commands: Vec<Command>, reply: Reply) -> Result<(), SubmitError>;
+
+    /// Hands over commands of which either all take place or none: if one is refused, it gets its own verdict and all others
+    /// [`Rejection::LinkedItemRefused`]. A command may name an earlier one of the batch. If some of the ids are known, or all with
+    /// other content or another outcome, every command is answered with a conflict and nothing is recorded.
+    fn try_submit_linked(&self, commands: Vec<Command>, reply: Reply) -> Result<(), SubmitError>;
+
+    /// Asks what a command, or several as a linked batch, would get at the next durable sequence. Nothing is recorded. It works
+    /// without space, too.
+    fn try_preview(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError>;
 
     /// Asks for the recorded verdict of a command.
     fn try_lookup(&self, id: CommandId, reply: LookupReply) -> Result<(), SubmitError>;

@@ -15,7 +15,7 @@ use event_schemas::{BookId, Command, CommandId, RecordedEvent, Sequence, Timesta
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{
     Answer, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, EngineStatus, IdIndex, IdIndexFault,
-    LookupReply, Reply, SubmitError, Verdict, WriterState,
+    LookupReply, PreviewReply, Reply, SubmitError, Verdict, WriterState,
 };
 use projections::memory::MemoryRows;
 use projections::ports::Rows;
@@ -200,6 +200,14 @@ impl CommandSink for Scripted {
             Script::Found(_) => panic!("a lookup was scripted, a command came"),
         }
         Ok(())
+    }
+
+    fn try_submit_linked(&self, commands: Vec<Command>, reply: Reply) -> Result<(), SubmitError> {
+        self.try_submit(commands, reply)
+    }
+
+    fn try_preview(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
+        Err(SubmitError::Stopped)
     }
 
     fn try_lookup(&self, _: CommandId, reply: LookupReply) -> Result<(), SubmitError> {

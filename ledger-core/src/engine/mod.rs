@@ -12,6 +12,9 @@
 //! flush. State runs ahead of the journal only inside a group; nothing of it leaves before the flush. A group that failed
 //! leaves the state ahead for good, so the writer stops, and starting again replays the journal.
 //!
+//! A linked batch is decided as one attempt at the state: its events go into a block when the last command is decided, or are
+//! taken back and replaced by refusals. A dry run is an attempt after the flush that is always taken back.
+//!
 //! `queue.rs` what waits · `start.rs` from checkpoint and tail to a state · `writer.rs` the loop · `duplicates.rs` known
 //! ids · `clock.rs` the guard of the clock · `checkpoints.rs` the thread that stores them.
 
@@ -26,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use event_schemas::bounds::{BATCH_MAX_COMMANDS, QUEUE_MAX_COMMANDS};
+use event_schemas::bounds::{BATCH_MAX_COMMANDS, QUEUE_MAX_BYTES, QUEUE_MAX_COMMANDS};
 use event_schemas::{BookId, Command, CommandId, Sequence};
 
 pub use clock::ClockError;
@@ -34,9 +37,11 @@ pub use start::{Replayed, StartError, replay};
 
 use crate::bound::{self, OutOfBounds};
 use crate::ports::{
-    Checkpoints, Clock, CommandSink, EngineStatus, IdIndex, Journal, LookupReply, Reply, SubmitError, WriterState,
+    Checkpoints, Clock, CommandSink, EngineStatus, IdIndex, Journal, LookupReply, PreviewReply, Reply, SubmitError,
+    WriterState,
 };
 use queue::{Queue, Work};
+use writer::LINKED_MAX_BYTES;
 
 /// An operator's word that a jump of the clock is right.
 #[derive(Debug, Clone)]
@@ -58,6 +63,8 @@ pub struct EngineOptions {
     pub accept_clock: Option<AcceptClock>,
     /// The most commands that wait.
     pub queue_max_commands: usize,
+    /// The most bytes of events that what waits may cause.
+    pub queue_max_bytes: usize,
     /// The most bytes of events decided before one flush. The journal's segments must take it.
     pub group_max_bytes: usize,
     /// A state checkpoint is stored at the first digest so many events after the last one.
@@ -71,6 +78,7 @@ impl Default for EngineOptions {
             nonce: 0,
             accept_clock: None,
             queue_max_commands: QUEUE_MAX_COMMANDS,
+            queue_max_bytes: QUEUE_MAX_BYTES,
             group_max_bytes: 8 * 1024 * 1024,
             checkpoint_every_events: 1 << 20,
         }
@@ -151,7 +159,7 @@ impl Engine {
     /// writer.
     pub fn start(parts: EngineParts) -> Result<Self, StartError> {
         let figures = Arc::new(Figures::default());
-        let queue = Arc::new(Queue::new(parts.options.queue_max_commands));
+        let queue = Arc::new(Queue::new(parts.options.queue_max_commands, parts.options.queue_max_bytes));
         let group_max_bytes = parts.options.group_max_bytes;
         let (writer, replayed) = start::prepare(parts, Arc::clone(&queue), Arc::clone(&figures))?;
         let thread = std::thread::Builder::new()
@@ -164,6 +172,34 @@ impl Engine {
     /// What starting took.
     pub const fn replayed(&self) -> Replayed {
         self.replayed
+    }
+
+    /// The bytes of events that commands may cause, if they can be recorded at all.
+    fn checked_bytes(&self, commands: &[Command]) -> Result<usize, SubmitError> {
+        if commands.is_empty() || commands.len() > BATCH_MAX_COMMANDS {
+            return Err(SubmitError::BatchSize);
+        }
+        let mut bytes = 0_usize;
+        for command in commands {
+            bound::check(command).map_err(|OutOfBounds(what)| SubmitError::OutOfBounds(what))?;
+            bytes = bytes.saturating_add(bound::event_bytes(command));
+        }
+        if bytes > self.group_max_bytes { Err(SubmitError::BatchSize) } else { Ok(bytes) }
+    }
+
+    /// The same for commands that are linked.
+    fn checked_linked(&self, commands: &[Command]) -> Result<usize, SubmitError> {
+        let bytes = self.checked_bytes(commands)?;
+        if bytes > LINKED_MAX_BYTES {
+            return Err(SubmitError::LinkedBatchSize);
+        }
+        let mut ids: Vec<CommandId> = commands.iter().map(|command| command.id).collect();
+        ids.sort_unstable();
+        let twice = ids.windows(2).find_map(|pair| match pair {
+            [one, other] if one == other => Some(*one),
+            _ => None,
+        });
+        twice.map_or(Ok(bytes), |id| Err(SubmitError::LinkedBatchIds(id)))
     }
 
     /// Takes no more, answers what waits, and ends the writer.
@@ -185,18 +221,18 @@ impl Drop for Engine {
 
 impl CommandSink for Engine {
     fn try_submit(&self, commands: Vec<Command>, reply: Reply) -> Result<(), SubmitError> {
-        if commands.is_empty() || commands.len() > BATCH_MAX_COMMANDS {
-            return Err(SubmitError::BatchSize);
-        }
-        let mut bytes = 0_usize;
-        for command in &commands {
-            bound::check(command).map_err(|OutOfBounds(what)| SubmitError::OutOfBounds(what))?;
-            bytes = bytes.saturating_add(bound::event_bytes(command));
-        }
-        if bytes > self.group_max_bytes {
-            return Err(SubmitError::BatchSize);
-        }
-        self.queue.push(Work::Commands { commands, bytes, reply })
+        let bytes = self.checked_bytes(&commands)?;
+        self.queue.push(Work::Commands { commands, bytes, linked: false, reply })
+    }
+
+    fn try_submit_linked(&self, commands: Vec<Command>, reply: Reply) -> Result<(), SubmitError> {
+        let bytes = self.checked_linked(&commands)?;
+        self.queue.push(Work::Commands { commands, bytes, linked: true, reply })
+    }
+
+    fn try_preview(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError> {
+        let bytes = self.checked_linked(&commands)?;
+        self.queue.push(Work::Preview { commands, bytes, reply })
     }
 
     fn try_lookup(&self, id: CommandId, reply: LookupReply) -> Result<(), SubmitError> {

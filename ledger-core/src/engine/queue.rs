@@ -1,4 +1,5 @@
-//! What waits for the writer: bounded by the number of commands, handed over in the order it came.
+//! What waits for the writer: bounded by the number of commands and by the bytes of their events, handed over in the order it
+//! came.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +8,14 @@ use std::time::Duration;
 
 use event_schemas::{Command, CommandId};
 
-use crate::ports::{LookupReply, Reply, SubmitError};
+use crate::ports::{LookupReply, PreviewReply, Reply, SubmitError};
 
 /// One piece of work.
 pub(super) enum Work {
-    /// Decide these.
-    Commands { commands: Vec<Command>, bytes: usize, reply: Reply },
+    /// Decide these, each on its own or all or nothing.
+    Commands { commands: Vec<Command>, bytes: usize, linked: bool, reply: Reply },
+    /// Say what these would get, all or nothing.
+    Preview { commands: Vec<Command>, bytes: usize, reply: PreviewReply },
     /// Find this verdict.
     Lookup { id: CommandId, reply: LookupReply },
 }
@@ -20,8 +23,15 @@ pub(super) enum Work {
 impl Work {
     fn weight(&self) -> usize {
         match self {
-            Self::Commands { commands, .. } => commands.len(),
+            Self::Commands { commands, .. } | Self::Preview { commands, .. } => commands.len(),
             Self::Lookup { .. } => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Commands { bytes, .. } | Self::Preview { bytes, .. } => *bytes,
+            Self::Lookup { .. } => 0,
         }
     }
 }
@@ -30,6 +40,7 @@ impl Work {
 struct Waiting {
     work: VecDeque<Work>,
     commands: usize,
+    bytes: usize,
     closed: bool,
     /// Whether the writer sleeps: only then does a push pay for waking it.
     sleeping: bool,
@@ -40,6 +51,7 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     max_commands: usize,
+    max_bytes: usize,
     length: AtomicU64,
 }
 
@@ -50,11 +62,12 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Queue {
-    pub(super) fn new(max_commands: usize) -> Self {
+    pub(super) fn new(max_commands: usize, max_bytes: usize) -> Self {
         Self {
             waiting: Mutex::new(Waiting::default()),
             arrived: Condvar::new(),
             max_commands,
+            max_bytes,
             length: AtomicU64::new(0),
         }
     }
@@ -66,11 +79,11 @@ impl Queue {
         if waiting.closed {
             return Err(SubmitError::Stopped);
         }
-        let commands = waiting.commands.saturating_add(weight);
-        if commands > self.max_commands && waiting.commands > 0 {
+        let (commands, bytes) = (waiting.commands.saturating_add(weight), waiting.bytes.saturating_add(work.bytes()));
+        if (commands > self.max_commands || bytes > self.max_bytes) && waiting.commands > 0 {
             return Err(SubmitError::Busy { retry_after_ms: 1_000 });
         }
-        waiting.commands = commands;
+        (waiting.commands, waiting.bytes) = (commands, bytes);
         waiting.work.push_back(work);
         self.note_length(commands);
         let wake = std::mem::take(&mut waiting.sleeping);
@@ -97,14 +110,13 @@ impl Queue {
         let (mut taken, mut commands, mut bytes) = (Vec::new(), 0_usize, 0_usize);
         while let Some(next) = waiting.work.front() {
             commands = commands.saturating_add(next.weight());
-            if let Work::Commands { bytes: more, .. } = next {
-                bytes = bytes.saturating_add(*more);
-            }
+            bytes = bytes.saturating_add(next.bytes());
             if !taken.is_empty() && (commands > max_commands || bytes > max_bytes) {
                 break;
             }
             let Some(work) = waiting.work.pop_front() else { break };
             waiting.commands = waiting.commands.saturating_sub(work.weight());
+            waiting.bytes = waiting.bytes.saturating_sub(work.bytes());
             taken.push(work);
         }
         self.note_length(waiting.commands);
@@ -121,7 +133,7 @@ impl Queue {
     pub(super) fn abandon(&self) -> Vec<Work> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.closed = true;
-        waiting.commands = 0;
+        (waiting.commands, waiting.bytes) = (0, 0);
         self.note_length(0);
         waiting.work.drain(..).collect()
     }

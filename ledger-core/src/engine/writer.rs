@@ -1,6 +1,9 @@
-//! The writer's loop. What it does with time and with earlier verdicts stands in `writer/holds.rs`.
+//! The writer's loop. What it does with time and with earlier verdicts stands in `writer/holds.rs`, with linked batches in
+//! `writer/linked.rs`, and with dry runs in `writer/preview.rs`.
 
 mod holds;
+mod linked;
+mod preview;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher as _;
 
+pub(super) use self::linked::LINKED_MAX_BYTES;
 use super::checkpoints::CheckpointWriter;
 use super::clock::ClockGuard;
 use super::duplicates::Recorded;
@@ -69,6 +73,8 @@ struct Decided {
 /// A submission while its group is being decided.
 struct Submission {
     commands: Vec<Command>,
+    /// Whether all take place or none.
+    linked: bool,
     answers: Vec<Answer>,
     reply: Owed<Vec<Answer>>,
 }
@@ -128,6 +134,7 @@ impl Drop for StopGuard {
         for work in self.queue.abandon() {
             match work {
                 Work::Commands { reply, .. } => Owed::new(reply).answer(Err(EngineFault::Stopped)),
+                Work::Preview { reply, .. } => Owed::new(reply).answer(Err(EngineFault::Stopped)),
                 Work::Lookup { reply, .. } => Owed::new(reply).answer(Err(EngineFault::Stopped)),
             }
         }
@@ -188,17 +195,18 @@ impl Writer {
 
     /// Decides, appends and answers one group.
     fn group(&mut self, work: Vec<Work>) -> Result<(), Stop> {
-        let mut lookups = Vec::new();
+        let (mut lookups, mut previews) = (Vec::new(), Vec::new());
         let mut group = Group { decided: std::mem::take(&mut self.decided_table), ..Group::default() };
         group.decided.clear();
         let mut bytes = 0_usize;
         for work in work {
             match work {
                 Work::Lookup { id, reply } => lookups.push((id, Owed::new(reply))),
-                Work::Commands { commands, bytes: more, reply } => {
+                Work::Preview { commands, reply, .. } => previews.push((commands, Owed::new(reply))),
+                Work::Commands { commands, bytes: more, linked, reply } => {
                     bytes = bytes.saturating_add(more);
                     let answers = Vec::with_capacity(commands.len());
-                    group.submissions.push(Submission { commands, answers, reply: Owed::new(reply) });
+                    group.submissions.push(Submission { commands, linked, answers, reply: Owed::new(reply) });
                 }
             }
         }
@@ -211,7 +219,9 @@ impl Writer {
         for (id, reply) in lookups {
             self.look_up(id, reply);
         }
-        outcome
+        outcome?;
+        // Only now is the state what is durable.
+        previews.into_iter().try_for_each(|(commands, reply)| self.preview(&commands, reply))
     }
 
     fn decide_and_append(&mut self, mut group: Group, bytes: usize) -> Result<(), Stop> {
@@ -248,18 +258,22 @@ impl Writer {
     /// Without space nothing is decided. Verdicts that stand in the journal are told again all the same: whoever lost an
     /// answer must not have to wait for a larger disk.
     fn answer_without_space(&mut self, group: Group) -> Result<(), Stop> {
-        for Submission { commands, mut answers, reply } in group.submissions {
+        for Submission { commands, linked, reply, .. } in group.submissions {
+            let mut known = Vec::with_capacity(commands.len());
             for command in &commands {
-                match self.known(command)? {
-                    Some(answer) => answers.push(answer),
-                    None => break,
+                let answer = self.known(command)?;
+                if answer.is_none() && !linked {
+                    break;
                 }
+                known.push(answer);
             }
-            if answers.len() == commands.len() {
-                Figures::add(&self.figures.replayed, answers.len());
-                reply.answer(Ok(answers));
-            } else {
-                reply.answer(Err(EngineFault::ReadOnly));
+            let answers = if linked { linked::retried(&commands, known) } else { known.into_iter().collect() };
+            match answers.filter(|answers: &Vec<Answer>| answers.len() == commands.len()) {
+                Some(answers) => {
+                    Figures::add(&self.figures.replayed, answers.len());
+                    reply.answer(Ok(answers));
+                }
+                None => reply.answer(Err(EngineFault::ReadOnly)),
             }
         }
         Ok(())
@@ -292,11 +306,18 @@ impl Writer {
             else {
                 continue;
             };
-            for (place, command) in commands.iter().enumerate() {
-                let at = Decided { id: command.id, submission, command: place };
-                let answer = self.answer(group, &commands, at, command, recorded_at)?;
+            if group.submissions.get(submission).is_some_and(|submission| submission.linked) {
+                let answers = self.answer_linked(group, submission, &commands, recorded_at)?;
                 if let Some(submission) = group.submissions.get_mut(submission) {
-                    submission.answers.push(answer);
+                    submission.answers = answers;
+                }
+            } else {
+                for (place, command) in commands.iter().enumerate() {
+                    let at = Decided { id: command.id, submission, command: place };
+                    let answer = self.answer(group, &commands, at, command, recorded_at)?;
+                    if let Some(submission) = group.submissions.get_mut(submission) {
+                        submission.answers.push(answer);
+                    }
                 }
             }
             if let Some(submission) = group.submissions.get_mut(submission) {
@@ -318,34 +339,49 @@ impl Writer {
         command: &Command,
         recorded_at: Timestamp,
     ) -> Result<Answer, Stop> {
-        let hash = self.hasher.hash_one(command.id.0);
-        if let Some(earlier) = group.decided.find(hash, |decided| decided.id == command.id).copied() {
-            group.replayed = group.replayed.saturating_add(1);
-            return Ok(same_group(group, current, earlier, at, command));
-        }
-        if let Some(answer) = self.known(command)? {
+        if let Some(answer) = self.found(group, current, at, command)? {
             group.replayed = group.replayed.saturating_add(1);
             return Ok(answer);
         }
-        if self.builder.len().saturating_add(bound::event_bytes(command)).saturating_add(DIGEST_ROOM_BYTES)
-            > BLOCK_MAX_BYTES
-        {
-            self.seal(group, recorded_at);
-        }
-        if self.builder.is_empty() {
-            self.expire(group, recorded_at)?;
-        }
+        self.make_room(group, bound::event_bytes(command), recorded_at)?;
         let (verdict, sequence) = self.decide_one(group, command, recorded_at)?;
         if matches!(verdict, Verdict::Rejected(_)) {
             group.rejected = group.rejected.saturating_add(1);
         }
-        let hasher = &self.hasher;
-        group.decided.insert_unique(hash, at, |decided| hasher.hash_one(decided.id.0));
-        group.verdicts.push((command.id, sequence));
+        self.note_decided(group, at, sequence);
         if sequence.0 >= self.next_digest {
             self.digest(group, recorded_at)?;
         }
         Ok(Answer::Recorded { verdict, sequence, recorded_at, replayed: false })
+    }
+
+    /// The answer to a command that has its verdict, in this group or in the journal.
+    fn found(
+        &mut self,
+        group: &Group,
+        current: &[Command],
+        at: Decided,
+        command: &Command,
+    ) -> Result<Option<Answer>, Stop> {
+        let hash = self.hasher.hash_one(command.id.0);
+        match group.decided.find(hash, |decided| decided.id == command.id).copied() {
+            Some(earlier) => Ok(Some(same_group(group, current, earlier, at, command))),
+            None => self.known(command),
+        }
+    }
+
+    fn note_decided(&self, group: &mut Group, at: Decided, sequence: Sequence) {
+        let hasher = &self.hasher;
+        group.decided.insert_unique(hasher.hash_one(at.id.0), at, |decided| hasher.hash_one(decided.id.0));
+        group.verdicts.push((at.id, sequence));
+    }
+
+    /// Closes the block if so many bytes of events might not fit in it; a new one begins with the holds that are due.
+    fn make_room(&mut self, group: &mut Group, bytes: usize, recorded_at: Timestamp) -> Result<(), Stop> {
+        if self.builder.len().saturating_add(bytes).saturating_add(DIGEST_ROOM_BYTES) > BLOCK_MAX_BYTES {
+            self.seal(group, recorded_at);
+        }
+        if self.builder.is_empty() { self.expire(group, recorded_at) } else { Ok(()) }
     }
 
     /// The answer to a command whose verdict stands in the journal.
@@ -377,21 +413,26 @@ impl Writer {
             None => None,
         };
         let context = Context { recorded_at, named: earlier.as_ref() };
-        let Decision { opens, verdict: body } = decide(&self.state, context, command);
-        let (id, actor) = (command.id, command.actor);
-        for open in opens {
-            let cause = Cause::Consequence { command: id, actor };
-            self.push(&Event { cause, body: EventBody::AccountOpened(open) })?;
+        let mut said = Verdict::Accepted;
+        for event in caused(command, decide(&self.state, context, command)) {
+            said = verdict(&event.body);
+            self.push(&event)?;
         }
-        let event = Event { cause: Cause::Verdict { command: id, actor }, body };
-        self.push(&event)?;
-        Ok((verdict(&event.body), self.decided))
+        Ok((said, self.decided))
     }
 
     /// Numbers an event, writes it into the block and applies it.
     fn push(&mut self, event: &Event) -> Result<(), Stop> {
+        self.write(event);
+        self.apply(event)
+    }
+
+    fn write(&mut self, event: &Event) {
         self.builder.push(event);
         self.decided = self.decided.next();
+    }
+
+    fn apply(&mut self, event: &Event) -> Result<(), Stop> {
         // What was decided on this very state fits it; if not, this program is wrong and must not go on.
         self.state.apply(event).map_err(|error| Stop(format!("event {} does not apply: {error}", self.decided)))
     }
@@ -450,6 +491,14 @@ impl Writer {
         };
         reply.answer(found);
     }
+}
+
+/// The events that a decision causes, in order; the verdict is the last.
+fn caused(command: &Command, decision: Decision) -> impl Iterator<Item = Event> {
+    let (command, actor) = (command.id, command.actor);
+    let open = move |open| Event { cause: Cause::Consequence { command, actor }, body: EventBody::AccountOpened(open) };
+    let verdict = Event { cause: Cause::Verdict { command, actor }, body: decision.verdict };
+    decision.opens.into_iter().map(open).chain(std::iter::once(verdict))
 }
 
 /// The first multiple of `DIGEST_EVERY_EVENTS` behind a sequence.

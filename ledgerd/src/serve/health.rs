@@ -128,7 +128,7 @@ async fn render(State(health): State<Arc<Health>>) -> Response {
 #[cfg(test)]
 mod tests {
     use event_schemas::{Command, CommandId};
-    use ledger_core::ports::{LookupReply, Reply, SubmitError};
+    use ledger_core::ports::{LookupReply, PreviewReply, Reply, SubmitError};
 
     use super::*;
 
@@ -137,6 +137,14 @@ mod tests {
 
     impl CommandSink for Told {
         fn try_submit(&self, _: Vec<Command>, _: Reply) -> Result<(), SubmitError> {
+            Err(SubmitError::Stopped)
+        }
+
+        fn try_submit_linked(&self, _: Vec<Command>, _: Reply) -> Result<(), SubmitError> {
+            Err(SubmitError::Stopped)
+        }
+
+        fn try_preview(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
             Err(SubmitError::Stopped)
         }
 

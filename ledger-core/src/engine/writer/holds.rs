@@ -6,7 +6,7 @@ use std::time::Duration;
 use event_schemas::bounds::{BLOCK_MAX_BYTES, EXPIRIES_PER_BLOCK_MAX};
 use event_schemas::{CommandId, Event, RecordedEvent, Sequence, Timestamp};
 
-use super::{Group, PATIENCE, Stop, Writer};
+use super::{Group, LINKED_MAX_BYTES, PATIENCE, Stop, Writer};
 use crate::bound::EXPIRY_BYTES;
 use crate::decide::next_expiry;
 use crate::ports::Answer;
@@ -47,7 +47,8 @@ impl Writer {
             return 0;
         }
         // A block is closed when the next command might not fit, or at a digest: it is half full at least, or one of a few.
-        let blocks = bytes.saturating_mul(2).checked_div(BLOCK_MAX_BYTES).unwrap_or(0).saturating_add(4);
+        // With linked batches, which may be as large as that, any two that follow each other are together.
+        let blocks = bytes.saturating_mul(2).checked_div(LINKED_MAX_BYTES).unwrap_or(0).saturating_add(4);
         let most = blocks.saturating_mul(EXPIRIES_PER_BLOCK_MAX);
         self.state.due(recorded_at, most).saturating_mul(EXPIRY_BYTES)
     }
