@@ -9,6 +9,7 @@
 
 mod entries;
 mod holds;
+mod linked;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use event_schemas::{
 
 use entries::{Entries, Judged};
 use holds::AuditedHold;
+use linked::Linked;
 
 /// What must hold of every book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +58,8 @@ pub enum Law {
     DeadlinesKept,
     /// A reversal names an entry, swaps its sides, and no more is reversed of a posting than was posted (law 6).
     ReversedAtMostOnce,
+    /// Where a linked batch is refused, its commands are refused side by side in one block, one of them for its own reason.
+    LinkedTogether,
     /// No total passes 10^36 minor units.
     TotalsInBounds,
     /// Over all accounts of a currency, debits equal credits.
@@ -83,6 +87,7 @@ impl Law {
             Self::HoldsAddUp => "holds_add_up",
             Self::DeadlinesKept => "deadlines_kept",
             Self::ReversedAtMostOnce => "reversed_at_most_once",
+            Self::LinkedTogether => "linked_together",
             Self::TotalsInBounds => "totals_in_bounds",
             Self::TrialBalanceZero => "trial_balance_zero",
             Self::RejectionHolds => "rejection_holds",
@@ -179,6 +184,8 @@ pub struct Auditor {
     entries: Entries,
     /// What was reversed: of which entry, of the posting in which place.
     reversed: BTreeMap<(CommandId, u32), i128>,
+    /// The place in a linked batch that was refused.
+    linked: Linked,
     /// When the block was recorded, if the caller tells.
     time: Option<Timestamp>,
     /// The command whose consequences have been seen and whose verdict must come next.
@@ -213,8 +220,10 @@ impl Auditor {
         self.judged.len()
     }
 
-    /// Tells when the events that follow were recorded. Who never does so has deadlines not judged.
-    pub const fn at(&mut self, recorded_at: Timestamp) {
+    /// Tells that a block begins, and when it was recorded. Who never does so has deadlines not judged.
+    pub fn at(&mut self, recorded_at: Timestamp) {
+        let linked = std::mem::take(&mut self.linked);
+        self.end_of_batch(self.last, linked);
         self.time = Some(recorded_at);
     }
 
@@ -269,6 +278,7 @@ impl Auditor {
         }
         self.last = sequence;
         self.check_cause(sequence, event);
+        self.check_linked(sequence, event);
         if self.book.is_none() && !matches!(event.body, EventBody::BookOpened(_)) {
             self.find(sequence, Law::BookOpenedOnce, "stands before the opening of the book".into());
         }
@@ -314,6 +324,7 @@ impl Auditor {
 
     /// Looks at the book as a whole, after its last event.
     pub fn finish(&mut self) {
+        self.end_of_batch(self.last, self.linked);
         if let Some(command) = self.awaited {
             self.find(self.last, Law::OneVerdict, format!("the verdict of command {command} is missing"));
         }
@@ -530,7 +541,7 @@ impl Auditor {
             | Rejection::CalendarMissing
             | Rejection::LimitExceeded { .. } => true,
         };
-        if !holds {
+        if !holds && !self.decided_behind_others() {
             self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));
         }
     }
