@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use event_schemas::bounds::EXPIRIES_PER_BLOCK_MAX;
+use event_schemas::bounds::{BLOCK_MAX_BYTES, EXPIRIES_PER_BLOCK_MAX, TOTAL_MAX_MINOR};
 use event_schemas::command::{
-    AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostTransfer, ReverseEntry,
+    AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer, ReverseEntry,
     ReversedPart, VoidHold,
 };
 use event_schemas::{
-    AccountId, BookId, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, PrincipalId, Rejection,
-    Sequence, Timestamp,
+    AccountId, BookId, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting, PrincipalId,
+    Rejection, Sequence, Timestamp,
 };
 use ledger_core::audit::Auditor;
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
@@ -353,26 +353,52 @@ fn what_can_not_be_linked_is_not_taken() {
 fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
     let (book, hands, engine) = opened();
     assert_eq!(told(&ask(&engine, vec![top_up(4, 10, 1_000_000)]).unwrap()), ["ok"]);
-    let count = EXPIRIES_PER_BLOCK_MAX as u128 + 500;
+    let count = 2 * EXPIRIES_PER_BLOCK_MAX as u128 + 500;
     let holds: Vec<_> = (0..count).map(|nth| hold(1_000_000 + nth, 5, Some(1_000_000))).collect();
     assert!(ask(&engine, holds).unwrap().iter().all(|answer| told(std::slice::from_ref(answer)) == ["ok"]));
     hands.advance(2_000_000);
     // As many as are taken, three times in one go, with single commands between, right when many holds are due.
-    let most = (1..).take_while(|count| {
-        let batch: Vec<_> = (0..*count).map(|nth| transfer(nth, 10, 11, 1)).collect();
-        let bytes: usize = batch.iter().map(ledger_core::bound::event_bytes).sum();
-        bytes < 823_000
-    });
-    let most = most.last().unwrap();
+    let long = |id: u128| {
+        let mut command = transfer(id, 10, 11, 1);
+        let CommandBody::PostTransfer(transfer) = &mut command.body else { unreachable!() };
+        transfer.reference = "x".repeat(256).into();
+        command
+    };
+    // One whose events, quoted by refusals, are as large as they may get.
+    let large = |id: u128| {
+        let posting = |place| Posting::debit(AccountId(u128::MAX - place), Money::new(TOTAL_MAX_MINOR, eur()));
+        let postings = (0..200).map(posting).collect();
+        command(
+            id,
+            CommandBody::PostEntry(PostEntry { postings, effective_on: None, reference: "x".repeat(256).into() }),
+        )
+    };
+    let most = |from: u128, of: &dyn Fn(u128) -> Command| {
+        let taken = |count: &u128| engine.try_preview((0..*count).map(of).collect(), Box::new(|_| ())).is_ok();
+        (from..).take_while(taken).last().unwrap()
+    };
+    let (most_large, most) = (most(10, &large), most(1_000, &long));
     let (sender, receiver) = channel();
+    let (go, gate) = channel::<()>();
+    engine.try_submit(vec![open(12, 12)], Box::new(move |_| assert!(gate.recv().is_err()))).unwrap();
+    let first = (0..most_large).map(|nth| large(90_000_000 + nth)).collect();
+    engine
+        .try_submit_linked(
+            first,
+            Box::new(|answers| {
+                assert!(answers.unwrap().iter().all(|answer| told(std::slice::from_ref(answer)) != ["ok"]))
+            }),
+        )
+        .unwrap();
     for round in 1..=3_u128 {
-        let batch: Vec<_> = (0..most).map(|nth| transfer(round * 10_000_000 + nth, 10, 11, 1)).collect();
+        let batch: Vec<_> = (0..most).map(|nth| long(round * 10_000_000 + nth)).collect();
         let reply = sender.clone();
         engine.try_submit_linked(batch, Box::new(move |answers| drop(reply.send(answers)))).unwrap();
         let reply = sender.clone();
         let between = vec![transfer(round * 10_000_000 + 9_000_000, 10, 11, 1)];
         engine.try_submit(between, Box::new(move |answers| drop(reply.send(answers)))).unwrap();
     }
+    drop(go);
     drop(sender);
     for answers in receiver {
         assert!(told(&answers.unwrap()).iter().all(|word| word == "ok"));
@@ -385,6 +411,7 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
         assert_eq!(found.len() as u128, most);
         assert!(found.iter().all(|(block, ..)| *block == found[0].0), "all in one block");
     }
+    assert!(book.blocks().iter().all(|block| block.bytes().len() <= BLOCK_MAX_BYTES));
     assert_eq!(balance(&book, 11), 3 * (i128::try_from(most).unwrap() + 1));
 }
 
