@@ -356,7 +356,6 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
     let count = 2 * EXPIRIES_PER_BLOCK_MAX as u128 + 500;
     let holds: Vec<_> = (0..count).map(|nth| hold(1_000_000 + nth, 5, Some(1_000_000))).collect();
     assert!(ask(&engine, holds).unwrap().iter().all(|answer| told(std::slice::from_ref(answer)) == ["ok"]));
-    hands.advance(2_000_000);
     // As many as are taken, three times in one go, with single commands between, right when many holds are due.
     let long = |id: u128| {
         let mut command = transfer(id, 10, 11, 1);
@@ -378,6 +377,7 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
         (from..).take_while(taken).last().unwrap()
     };
     let (most_large, most) = (most(10, &large), most(1_000, &long));
+    hands.advance(2_000_000);
     let (sender, receiver) = channel();
     let (go, gate) = channel::<()>();
     engine.try_submit(vec![open(12, 12)], Box::new(move |_| assert!(gate.recv().is_err()))).unwrap();
@@ -411,6 +411,12 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
         assert_eq!(found.len() as u128, most);
         assert!(found.iter().all(|(block, ..)| *block == found[0].0), "all in one block");
     }
+    let expired = |block: usize| {
+        let mut of = events.iter().filter(|(nth, ..)| *nth == block);
+        of.any(|(.., event)| matches!(event.body, EventBody::HoldExpired(_)))
+    };
+    let place = events.iter().find(|(.., event)| event.cause.verdict_of() == Some(CommandId(90_000_000))).unwrap().0;
+    assert!(expired(place), "the largest stand behind expiries");
     assert!(book.blocks().iter().all(|block| block.bytes().len() <= BLOCK_MAX_BYTES));
     assert_eq!(balance(&book, 11), 3 * (i128::try_from(most).unwrap() + 1));
 }
