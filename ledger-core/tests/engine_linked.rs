@@ -11,7 +11,7 @@
 mod stage;
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use event_schemas::bounds::{BLOCK_MAX_BYTES, EXPIRIES_PER_BLOCK_MAX, TOTAL_MAX_MINOR};
@@ -116,6 +116,19 @@ fn preview(engine: &Engine, commands: Vec<Command>) -> Result<Previews, EngineFa
     let (sender, receiver) = channel();
     engine.try_preview(commands, Box::new(move |previews| drop(sender.send(previews)))).unwrap();
     receiver.recv_timeout(Duration::from_secs(20)).unwrap()
+}
+
+/// Keeps the writer busy with a reply that waits, so that what comes makes one group; until the sender is dropped.
+fn keep_busy(engine: &Engine, command: Command) -> Sender<()> {
+    let (go, gate) = channel();
+    let (enter, entered) = channel();
+    let wait = move |_| {
+        enter.send(()).unwrap();
+        assert!(gate.recv().is_err());
+    };
+    engine.try_submit(vec![command], Box::new(wait)).unwrap();
+    entered.recv().unwrap();
+    go
 }
 
 fn word(verdict: &Verdict) -> String {
@@ -326,14 +339,17 @@ fn what_is_known_in_part_or_otherwise_is_a_conflict() {
     assert_eq!(linked(&engine, vec![transfer(21, 10, 11, 2), transfer(20, 10, 11, 1)]), ["again ok"; 2]);
     // Two in one group: the second finds what the first got before it is flushed.
     let (sender, receiver) = channel();
+    let (go, flushes) = (keep_busy(&engine, open(12, 12)), engine.status().flushes_total);
     for _ in 0..2 {
         let sender = sender.clone();
         let batch = vec![transfer(30, 10, 11, 1), transfer(31, 10, 11, 1_000)];
         engine.try_submit_linked(batch, Box::new(move |answers| drop(sender.send(answers)))).unwrap();
     }
+    drop(go);
     let of = |answers: Result<Vec<Answer>, EngineFault>| told(&answers.unwrap());
     assert_eq!(of(receiver.recv().unwrap()), ["linked to 1 (31)", "insufficient_funds"]);
     assert_eq!(of(receiver.recv().unwrap()), ["again linked to 1 (31)", "again insufficient_funds"]);
+    assert_eq!(engine.status().flushes_total, flushes + 1);
 }
 
 #[test]
@@ -374,19 +390,18 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
     };
     let most = |from: u128, of: &dyn Fn(u128) -> Command| {
         let taken = |count: &u128| engine.try_preview((0..*count).map(of).collect(), Box::new(|_| ())).is_ok();
-        (from..).take_while(taken).last().unwrap()
+        (from..10_000).take_while(taken).last().unwrap()
     };
     let (most_large, most) = (most(10, &large), most(1_000, &long));
-    hands.advance(2_000_000);
     let (sender, receiver) = channel();
-    let (go, gate) = channel::<()>();
-    engine.try_submit(vec![open(12, 12)], Box::new(move |_| assert!(gate.recv().is_err()))).unwrap();
+    let go = keep_busy(&engine, open(12, 12));
+    hands.advance(2_000_000);
     let first = (0..most_large).map(|nth| large(90_000_000 + nth)).collect();
     engine
         .try_submit_linked(
             first,
             Box::new(|answers| {
-                assert!(answers.unwrap().iter().all(|answer| told(std::slice::from_ref(answer)) != ["ok"]))
+                assert!(answers.unwrap().iter().all(|answer| told(std::slice::from_ref(answer)) != ["ok"]));
             }),
         )
         .unwrap();
@@ -621,9 +636,7 @@ fn a_dry_run_says_what_then_happens_and_leaves_no_trace() {
 fn what_waits_is_bounded_by_bytes_too() {
     let (book, hands) = (MemoryBook::new(BookId::FIRST), Hands::new());
     let engine = start_with(&book, &hands, EngineOptions { queue_max_bytes: 1, nonce: 42, ..EngineOptions::default() });
-    // The writer is kept busy with a reply that waits, so that what comes piles up.
-    let (go, gate) = channel::<()>();
-    engine.try_submit(vec![open(1, 1)], Box::new(move |_| assert!(gate.recv().is_err()))).unwrap();
+    let go = keep_busy(&engine, open(1, 1));
     let mut busy = false;
     for id in 2..1_000 {
         let preview = engine.try_preview(vec![open(id, id)], Box::new(|_| ()));
