@@ -31,6 +31,69 @@ use crate::problem::{Code, Problem};
 use crate::verdict::{Accepted, told};
 use crate::{accounts, cash, entries, holds, reversals, transfers};
 
+/// What an item asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemType {
+    Transfer,
+    TopUp,
+    Withdrawal,
+    Entry,
+    Hold,
+    Capture,
+    Void,
+    Reversal,
+    OpenAccount,
+    FreezeAccount,
+    UnfreezeAccount,
+    CloseAccount,
+}
+
+impl ItemType {
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Transfer,
+        Self::TopUp,
+        Self::Withdrawal,
+        Self::Entry,
+        Self::Hold,
+        Self::Capture,
+        Self::Void,
+        Self::Reversal,
+        Self::OpenAccount,
+        Self::FreezeAccount,
+        Self::UnfreezeAccount,
+        Self::CloseAccount,
+    ];
+
+    /// The text of the member `type`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::TopUp => "top_up",
+            Self::Withdrawal => "withdrawal",
+            Self::Entry => "entry",
+            Self::Hold => "hold",
+            Self::Capture => "capture",
+            Self::Void => "void",
+            Self::Reversal => "reversal",
+            Self::OpenAccount => "open_account",
+            Self::FreezeAccount => "freeze_account",
+            Self::UnfreezeAccount => "unfreeze_account",
+            Self::CloseAccount => "close_account",
+        }
+    }
+
+    fn of(name: Option<&str>) -> Result<Self, Problem> {
+        let Some(name) = name else {
+            return Err(Problem::field(Code::MissingField, "#/type", "the field type is missing"));
+        };
+        Self::ALL.iter().copied().find(|known| known.name() == name).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|known| known.name()).collect();
+            let detail = format!("there is no such type; {} are known", known.join(", "));
+            Problem::field(Code::FieldInvalid, "#/type", detail)
+        })
+    }
+}
+
 /// An item: what a batch needs of it, and the rest as it came, for the DTO of its type.
 struct Item<'a> {
     kind: Option<Text<'a>>,
@@ -91,42 +154,44 @@ impl<'a> Item<'a> {
     }
 
     fn prepare(&mut self, asking: &Asking<'_>) -> Result<Prepared, Problem> {
-        let about = match self.kind.as_deref() {
-            Some("capture" | "void") => ("hold", self.take("hold")),
-            Some("reversal") => ("entry", self.take("entry")),
-            _ => ("", None),
+        let of = ItemType::of(self.kind.as_deref())?;
+        let about = match of {
+            ItemType::Capture | ItemType::Void => ("hold", self.take("hold")),
+            ItemType::Reversal => ("entry", self.take("entry")),
+            ItemType::Transfer
+            | ItemType::TopUp
+            | ItemType::Withdrawal
+            | ItemType::Entry
+            | ItemType::Hold
+            | ItemType::OpenAccount
+            | ItemType::FreezeAccount
+            | ItemType::UnfreezeAccount
+            | ItemType::CloseAccount => ("", None),
         };
         let about = || id(about.0, about.1);
         let body = &*self.body().map_err(|_| Problem::new(Code::InvalidJson))?;
         if body.len() > BODY_MAX_BYTES {
             return Err(Problem::detailed(Code::BodyTooLarge, format!("an item has at most {BODY_MAX_BYTES} bytes")));
         }
-        match self.kind.as_deref() {
-            Some("transfer") => transfers::prepare(asking, body),
-            Some("top_up") => cash::prepare(asking, body, Action::TopUp, CommandBody::TopUp),
-            Some("withdrawal") => cash::prepare(asking, body, Action::Withdraw, CommandBody::Withdraw),
-            Some("entry") => entries::prepare(asking, body),
-            Some("hold") => holds::prepare_place(asking, body),
-            Some("capture") => holds::prepare_capture(asking, about, body),
-            Some("void") => holds::prepare_void(asking, about, body),
-            Some("reversal") => reversals::prepare_whole(asking, about, body),
-            Some("open_account") => accounts::prepare_open(asking, body),
-            Some("freeze_account") => {
+        match of {
+            ItemType::Transfer => transfers::prepare(asking, body),
+            ItemType::TopUp => cash::prepare(asking, body, Action::TopUp, CommandBody::TopUp),
+            ItemType::Withdrawal => cash::prepare(asking, body, Action::Withdraw, CommandBody::Withdraw),
+            ItemType::Entry => entries::prepare(asking, body),
+            ItemType::Hold => holds::prepare_place(asking, body),
+            ItemType::Capture => holds::prepare_capture(asking, about, body),
+            ItemType::Void => holds::prepare_void(asking, about, body),
+            ItemType::Reversal => reversals::prepare_whole(asking, about, body),
+            ItemType::OpenAccount => accounts::prepare_open(asking, body),
+            ItemType::FreezeAccount => {
                 accounts::prepare_act(asking, body, Action::FreezeAccount, CommandBody::FreezeAccount)
             }
-            Some("unfreeze_account") => {
+            ItemType::UnfreezeAccount => {
                 accounts::prepare_act(asking, body, Action::UnfreezeAccount, CommandBody::UnfreezeAccount)
             }
-            Some("close_account") => {
+            ItemType::CloseAccount => {
                 accounts::prepare_act(asking, body, Action::CloseAccount, CommandBody::CloseAccount)
             }
-            Some(_) => {
-                let detail = "there is no such type; transfer, top_up, withdrawal, entry, hold, capture, \
-                              void, reversal, open_account, \
-                              freeze_account, unfreeze_account and close_account are known";
-                Err(Problem::field(Code::FieldInvalid, "#/type", detail))
-            }
-            None => Err(Problem::field(Code::MissingField, "#/type", "the field type is missing")),
         }
     }
 }

@@ -128,8 +128,9 @@ async fn admit(state: Arc<Shared>, request: Request, body_max: usize) -> Result<
         .await
         .map_err(|_| Problem::detailed(Code::NotFound, "the path is not UTF-8"))?;
     let book = params.iter().find(|(key, _)| *key == "book").map_or("", |(_, value)| value);
-    // A book of another tenant is not there, and neither is one that another server keeps.
-    if book.parse() != Ok(state.book) || *principal.tenant != *state.tenant {
+    // A book of another tenant is not there, and neither is one that another server keeps. A book has one URL, without a sign
+    // or zeros before its number.
+    if book.parse() != Ok(state.book) || book.starts_with(['0', '+']) || *principal.tenant != *state.tenant {
         return Err(Problem::new(Code::BookNotFound));
     }
     let body = if parts.method == Method::POST {

@@ -29,9 +29,9 @@ struct VerdictAnswer {
     #[schema(value_type = types::Verdict)]
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::ProblemCode>)]
+    #[schema(value_type = Option<types::ProblemCode>, nullable = false)]
     code: Option<&'static str>,
-    #[schema(value_type = types::RecordedEvent)]
+    #[schema(value_type = types::VerdictEvent)]
     event: Value,
 }
 

@@ -29,6 +29,7 @@ pub(crate) enum Paged {
     Accounts = 1,
     Statement = 2,
     Holds = 3,
+    Events = 4,
 }
 
 impl CursorOf {

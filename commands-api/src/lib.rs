@@ -24,6 +24,7 @@ mod commands;
 mod cursor;
 mod dto;
 mod entries;
+mod events;
 mod holds;
 mod idempotency;
 pub mod keys;
@@ -52,7 +53,7 @@ use event_schemas::bounds::BATCH_BODY_MAX_BYTES;
 pub use admission::Budgets;
 pub use keys::{ApiSecret, KeyFault, KeyFile, KeyRecord, KeyRing, NewKey, Scope};
 pub use openapi::openapi;
-pub use state::{ApiParts, ApiState};
+pub use state::{ApiParts, ApiState, Feeds};
 
 use call::unmatched;
 use observe::RouteMetrics;
@@ -108,6 +109,8 @@ fn routes() -> Vec<Route> {
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
         commands::get,
+        events::list,
+        events::stream,
     ]);
     routes
 }

@@ -30,6 +30,7 @@ pub(crate) enum Action {
     ReadHold,
     ReadTrialBalance,
     ReadCommand,
+    ReadEvents,
 }
 
 /// The answer.
@@ -61,7 +62,8 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ReadAccount
         | Action::ReadHold
         | Action::ReadTrialBalance
-        | Action::ReadCommand => Scope::Read,
+        | Action::ReadCommand
+        | Action::ReadEvents => Scope::Read,
     };
     if !principal.scopes.has(needed) {
         return Ruling::Denied(match needed {
@@ -92,7 +94,8 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::CaptureHold
         | Action::VoidHold
         | Action::ReverseEntry
-        | Action::ReadTrialBalance => Ruling::Denied("a customer's key can't do this"),
+        | Action::ReadTrialBalance
+        | Action::ReadEvents => Ruling::Denied("a customer's key can't do this"),
     }
 }
 
@@ -150,6 +153,7 @@ mod tests {
             (Action::ReadHold, "y--y", "o--o"),
             (Action::ReadTrialBalance, "y--y", "----"),
             (Action::ReadCommand, "y--y", "o--o"),
+            (Action::ReadEvents, "y--y", "----"),
         ];
         let scopes: [&[Scope]; 4] = [&[Read], &[Write], &[Admin], &[Read, Write, Admin]];
         for (action, house, customer) in table {

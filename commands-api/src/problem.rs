@@ -60,6 +60,8 @@ codes! {
     QueryInvalid, "query_invalid", BAD_REQUEST, "The query string is not valid";
     /// The cursor is not one that this query gave out.
     CursorInvalid, "cursor_invalid", BAD_REQUEST, "The cursor does not belong to this query";
+    /// Events are asked for behind one that is not recorded yet.
+    SequenceInFuture, "sequence_in_future", BAD_REQUEST, "The sequence is not recorded yet";
     /// A write without an identity.
     IdempotencyKeyMissing, "idempotency_key_missing", BAD_REQUEST, "A write needs an Idempotency-Key header or an id";
     /// The identity of a write is malformed or given twice.
@@ -182,6 +184,8 @@ codes! {
     BalanceOverflow, "balance_overflow", UNPROCESSABLE_ENTITY, "The account's total would be too large";
     /// Too many refused commands by one principal.
     RejectionBudgetSpent, "rejection_budget_spent", TOO_MANY_REQUESTS, "Too many refused commands: wait and try again";
+    /// The server, or the principal, has as many streams open as it may.
+    TooManyStreams, "too_many_streams", TOO_MANY_REQUESTS, "Too many streams of events are open";
     /// A mistake of ours.
     Internal, "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
     /// The queue of the engine is full.
@@ -192,6 +196,8 @@ codes! {
     ReadModelsOff, "read_models_off", SERVICE_UNAVAILABLE, "This server keeps no read models";
     /// The read models can't be read.
     ReadModelFailed, "read_model_failed", SERVICE_UNAVAILABLE, "The read models can't be read now";
+    /// The journal can't be read.
+    JournalUnreadable, "journal_unreadable", SERVICE_UNAVAILABLE, "The journal can't be read now";
     /// The API keys can't be read, so nobody is known.
     KeysUnavailable, "keys_unavailable", SERVICE_UNAVAILABLE, "API keys can't be checked now";
     /// The read models did not reach `min_sequence` in time.
@@ -254,6 +260,7 @@ pub struct FieldError {
     pub detail: String,
     /// Where: a JSON pointer as a URI fragment, such as `#/amount`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub pointer: Option<String>,
 }
 
@@ -275,25 +282,26 @@ pub(crate) struct Document {
     code: &'static str,
     /// For people; about this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     detail: Option<String>,
     /// What is wrong with which part of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     /// Of a verdict: the command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::CommandId>)]
+    #[schema(value_type = Option<types::CommandId>, nullable = false)]
     command_id: Option<CommandId>,
     /// Of a verdict: where it is on record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::Sequence>)]
+    #[schema(value_type = Option<types::Sequence>, nullable = false)]
     sequence: Option<Sequence>,
     /// Of a verdict: when it was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::Timestamp>)]
+    #[schema(value_type = Option<types::Timestamp>, nullable = false)]
     recorded_at: Option<Timestamp>,
     /// Of a rejection: the figures that the book saw.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Object>, nullable = false)]
     observed: Option<Value>,
     #[serde(skip)]
     retry_after_s: Option<u64>,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use event_schemas::{BookId, Sequence};
 use ledger_core::ports::CommandSink;
-use projections::ports::Rows;
+use projections::ports::{EventFeed, Rows};
 use tokio::sync::watch;
 
 use crate::admission::{Admission, Budgets};
+use crate::events::Streams;
 use crate::keys::KeyRing;
 use crate::request_id::RequestIds;
 
@@ -17,6 +18,9 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes a reader of the journal's durable blocks; each call another one.
+pub type Feeds = Arc<dyn Fn() -> Box<dyn EventFeed> + Send + Sync>;
 
 /// The parts of the API's state.
 pub struct ApiParts {
@@ -30,6 +34,10 @@ pub struct ApiParts {
     pub rows: Option<Arc<dyn Rows>>,
     /// The sequence that every read model has applied, sent after its rows are committed.
     pub progress: watch::Receiver<Sequence>,
+    /// Readers of the journal's durable blocks, for those who read events.
+    pub feeds: Feeds,
+    /// Whether the server is about to end: streams end then.
+    pub draining: watch::Receiver<bool>,
     /// The keys.
     pub keys: KeyRing,
     /// What a principal may put on record.
@@ -46,6 +54,9 @@ pub(crate) struct Shared {
     pub(crate) sink: Arc<dyn CommandSink>,
     pub(crate) rows: Option<Arc<dyn Rows>>,
     pub(crate) progress: watch::Receiver<Sequence>,
+    pub(crate) feeds: Feeds,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) draining: watch::Receiver<bool>,
     pub(crate) keys: KeyRing,
     pub(crate) admission: Arc<Admission>,
     pub(crate) request_ids: RequestIds,
@@ -62,6 +73,9 @@ impl ApiState {
             sink: parts.sink,
             rows: parts.rows,
             progress: parts.progress,
+            feeds: parts.feeds,
+            streams: Arc::default(),
+            draining: parts.draining,
             keys: parts.keys,
             admission: Arc::new(Admission::new(parts.budgets)),
             request_ids: RequestIds::new(),

@@ -92,15 +92,15 @@ struct LineJson {
     command_id: CommandId,
     /// Of a capture: the hold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::CommandId>)]
+    #[schema(value_type = Option<types::CommandId>, nullable = false)]
     hold: Option<CommandId>,
     /// Of a reversal: the command whose entry it takes back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::CommandId>)]
+    #[schema(value_type = Option<types::CommandId>, nullable = false)]
     reverses: Option<CommandId>,
     /// Who gave the command; customers are not shown who moved their money in the house.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::PrincipalId>)]
+    #[schema(value_type = Option<types::PrincipalId>, nullable = false)]
     actor: Option<PrincipalId>,
 }
 

@@ -31,10 +31,10 @@ pub(crate) struct Accepted {
     #[schema(value_type = types::Verdict)]
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::AccountId>)]
+    #[schema(value_type = Option<types::AccountId>, nullable = false)]
     account: Option<AccountId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<types::CommandId>)]
+    #[schema(value_type = Option<types::CommandId>, nullable = false)]
     hold: Option<CommandId>,
     #[serde(skip)]
     pub(crate) replayed: bool,

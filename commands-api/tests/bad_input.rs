@@ -24,17 +24,6 @@ async fn unmoved(
     assert_eq!(house.balance("boris:eur").await, "100.00");
 }
 
-trait Head {
-    fn engine_head(&self) -> u64;
-}
-
-impl Head for House {
-    fn engine_head(&self) -> u64 {
-        use ledger_core::ports::CommandSink as _;
-        self.engine.status().durable.0
-    }
-}
-
 fn transfer(with: &str) -> String {
     let mut body: serde_json::Value =
         serde_json::from_str(r#"{"from":"anna:eur","to":"boris:eur","amount":"10.00","currency":"EUR"}"#).unwrap();

@@ -99,6 +99,7 @@ async fn provoke(code: Code) -> Answered {
         Code::FieldInvalid => with_body(r#"{"from":7}"#),
         Code::QueryInvalid => get("/accounts?limit=0"),
         Code::CursorInvalid => get("/accounts?cursor=AAAA"),
+        Code::SequenceInFuture => get("/events?after_sequence=1"),
         Code::IdempotencyKeyMissing => {
             let (router, _) = scripted(Vec::new());
             ask(&router, "POST", TRANSFERS).key(ADMIN).body(TRANSFER)
@@ -222,6 +223,25 @@ async fn provoke(code: Code) -> Answered {
             asked().send().await.expect(422, "amount_not_positive");
             asked()
         }
+        Code::TooManyStreams => {
+            let (router, _) = scripted(Vec::new());
+            let asked = || ask(&router, "GET", "/v1/books/1/events/stream").key(ADMIN);
+            let mut open = Vec::new();
+            for _ in 0..16 {
+                let response = asked().open().await;
+                assert_eq!(response.status(), 200);
+                open.push(response);
+            }
+            let refused = asked().send().await;
+            drop(open);
+            return refused;
+        }
+        Code::JournalUnreadable => {
+            // The engine says that an event is durable, and the journal has none.
+            let (router, _) = scripted(Vec::new());
+            ask(&router, "POST", TRANSFERS).key(ADMIN).idempotent("k").body(TRANSFER).send().await.expect(201, "");
+            ask(&router, "GET", "/v1/books/1/events").key(ADMIN)
+        }
         Code::Internal => transfer(Script::Nothing),
         Code::EngineBusy => transfer(Script::Refuse(SubmitError::Busy { retry_after_ms: 1_001 })),
         Code::WriterStopped => transfer(Script::Refuse(SubmitError::Stopped)),
@@ -321,6 +341,7 @@ async fn whoever_may_try_again_is_told_when() {
         (Code::RejectionBudgetSpent, "1"),
         (Code::WriterStopped, "5"),
         (Code::ReadModelBehind, "1"),
+        (Code::TooManyStreams, "5"),
         (Code::InsufficientFunds, ""),
         (Code::JournalFull, ""),
     ] {

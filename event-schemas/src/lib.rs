@@ -28,6 +28,7 @@ pub mod reversal;
 pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod touches;
 mod upcast;
 
 pub use block::{Block, BlockBuilder, BlockError, BlockHash, BlockHeader};

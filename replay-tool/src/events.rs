@@ -130,59 +130,7 @@ impl Filter {
         type_fits
             && (arguments.command.is_none() || arguments.command == command)
             && (arguments.actor.is_none() || arguments.actor == actor)
-            && self.account.is_none_or(|account| touches(&event.body, account))
-    }
-}
-
-/// Whether an event opens, changes, moves or names an account.
-fn touches(body: &EventBody, account: AccountId) -> bool {
-    match body {
-        EventBody::AccountOpened(open) => open.account == account,
-        EventBody::AccountFrozen(act) | EventBody::AccountUnfrozen(act) | EventBody::AccountClosed(act) => {
-            act.account == account
-        }
-        EventBody::EntryPosted(_) | EventBody::EntryReversed(_) | EventBody::HoldCaptured(_) => {
-            body.entry().is_some_and(|entry| entry.postings.iter().any(|posting| posting.account == account))
-        }
-        EventBody::HoldPlaced(placed) => placed.account == account,
-        EventBody::HoldVoided(voided) => voided.account == account,
-        EventBody::HoldExpired(expired) => expired.account == account,
-        EventBody::CommandRejected(rejected) => asked(&rejected.command).contains(&account),
-        EventBody::LimitCharged(charged) => charged.account == account,
-        EventBody::BookOpened(_)
-        | EventBody::StateDigest(_)
-        | EventBody::ClockAccepted(_)
-        | EventBody::LimitsSet(_)
-        | EventBody::LimitReleased(_)
-        | EventBody::CalendarPublished(_)
-        | EventBody::FeeRuleSet(_)
-        | EventBody::PeriodClosed(_)
-        | EventBody::NotificationPreferencesSet(_)
-        | EventBody::JournalRestored(_)
-        | EventBody::AccessLogged(_) => false,
-    }
-}
-
-/// The accounts that a command names. One that is about a hold or an entry names that, and not its accounts.
-fn asked(command: &CommandBody) -> Vec<AccountId> {
-    match command {
-        CommandBody::OpenAccount(open) => vec![open.account],
-        CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
-            vec![act.account]
-        }
-        CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => vec![cash.account],
-        CommandBody::PostTransfer(transfer) => vec![transfer.from, transfer.to],
-        CommandBody::PostEntry(entry) => entry.postings.iter().map(|posting| posting.account).collect(),
-        CommandBody::PlaceHold(hold) => vec![hold.account],
-        CommandBody::CaptureHold(capture) => vec![capture.to],
-        CommandBody::TransferUpTo(transfer) => vec![transfer.from, transfer.to],
-        CommandBody::VoidHold(_)
-        | CommandBody::ReverseEntry(_)
-        | CommandBody::SetLimits(_)
-        | CommandBody::PublishCalendar(_)
-        | CommandBody::SetFeeRule(_)
-        | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => Vec::new(),
+            && self.account.is_none_or(|account| event.body.touches(account))
     }
 }
 
@@ -352,7 +300,7 @@ impl Printer<'_> {
     }
 
     fn refused(&self, rejected: &CommandRejected) -> String {
-        let mut names: Vec<_> = asked(&rejected.command).into_iter().map(|id| self.accounts.name(id)).collect();
+        let mut names: Vec<_> = rejected.command.accounts().into_iter().map(|id| self.accounts.name(id)).collect();
         names.extend(about(&rejected.command).map(|id| id.to_string()));
         let mut text = format!("{} {}: {}", rejected.command.type_name(), names.join(" "), rejected.rejection.code());
         if let Rejection::InsufficientFunds { account, available_minor, required_minor } = rejected.rejection

@@ -4,9 +4,11 @@
 //!
 //! The document is committed as `openapi.json`; a test tells when the code and the file differ.
 //!
-//! `types.rs` the texts that requests and answers are made of · `params.rs` what stands in paths and headers · `page.rs` the
+//! `types.rs` the texts that requests and answers are made of · `params.rs` what stands in paths and headers · `batch.rs` items and results
+//! of batches · `page.rs` the
 //! document for people.
 
+mod batch;
 mod page;
 pub(crate) mod params;
 pub(crate) mod types;
@@ -18,6 +20,9 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema as _, ToSchema as _};
 
 use crate::problem::{Code, Document as ProblemDocument};
 use crate::routes::Route;
@@ -28,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("accounts", "Accounts: opened, frozen, closed; their balances and statements."),
     ("money", "Money that enters, moves and leaves."),
     ("holds", "Money set aside: placed, captured, let go."),
+    ("events", "The journal itself: what happened, in its order."),
     ("batches", "Many commands in one request."),
     ("api", "This description."),
 ];
@@ -48,12 +54,14 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
     let mut schemas = Map::new();
     let plain = |value: Result<Value, serde_json::Error>| value.unwrap_or_default();
     let listed = types::all().into_iter().chain(routes.iter().flat_map(|route| route.schemas.clone()));
-    let listed = listed.chain([named::<ProblemDocument>()]);
+    let listed = listed.chain(of_problems());
     for (name, schema) in listed {
         schemas.insert(name, plain(serde_json::to_value(schema)));
     }
     // These describe themselves; what stands in for them gives way.
     schemas.extend(types::of_recorded_events());
+    schemas.extend(batch::schemas());
+    schemas.insert("VerdictEvent".into(), verdict_event());
     for route in routes {
         let operation = operation(route, plain(serde_json::to_value(&route.operation)));
         paths.entry(&route.path).or_default().insert(route.method.to_ascii_lowercase(), operation);
@@ -88,9 +96,48 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
     })
 }
 
-/// A type's name and schema.
-fn named<T: utoipa::ToSchema>() -> (String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>) {
-    (T::name().into_owned(), T::schema())
+/// The event of a verdict. A customer is not shown what somebody else's account is short of.
+fn verdict_event() -> Value {
+    json!({
+        "description": "The event as it is recorded; for a key of a customer, a rejection may have its code alone.",
+        "anyOf": [
+            { "$ref": "#/components/schemas/RecordedEvent" },
+            {
+                "type": "object",
+                "properties": {
+                    "book": { "$ref": "#/components/schemas/BookId" },
+                    "sequence": { "$ref": "#/components/schemas/Sequence" },
+                    "recorded_at": { "$ref": "#/components/schemas/Timestamp" },
+                    "epoch": { "$ref": "#/components/schemas/Epoch" },
+                    "cause": { "$ref": "#/components/schemas/Cause" },
+                    "type": { "const": "ledger.command.rejected.v1" },
+                    "data": {
+                        "type": "object",
+                        "properties": {
+                            "command": { "$ref": "#/components/schemas/CommandBody" },
+                            "rejection": {
+                                "type": "object",
+                                "properties": { "code": { "$ref": "#/components/schemas/ProblemCode" } },
+                                "required": ["code"],
+                                "additionalProperties": false,
+                            },
+                        },
+                        "required": ["command", "rejection"],
+                        "additionalProperties": false,
+                    },
+                },
+                "required": ["book", "sequence", "recorded_at", "epoch", "cause", "type", "data"],
+                "additionalProperties": false,
+            },
+        ],
+    })
+}
+
+/// The problem document's schema and what it refers to, by name.
+fn of_problems() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(ProblemDocument::name().into_owned(), ProblemDocument::schema())];
+    ProblemDocument::schemas(&mut schemas);
+    schemas
 }
 
 /// An operation with what all have in common.

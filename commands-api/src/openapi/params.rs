@@ -56,11 +56,15 @@ pub(crate) struct CommandPath {
 pub(crate) struct IdempotencyKey {
     /// The identity of the command: 1 to 256 characters, bare or as a structured-field string. Needed if the body has no
     /// `id`; not both. A retry with the same key and content has one effect and gets the same verdict.
-    #[param(
-        rename = "Idempotency-Key",
-        pattern = r#"^([!#-~]{1,256}|"([ !#-\[\]-~]|\\["\\]){1,256}")$"#,
-        max_length = 514,
-        example = "8e03978e-40d5-43e8-bc93-6894a57f9324"
-    )]
+    #[param(rename = "Idempotency-Key", value_type = Option<types::IdempotencyKeyText>)]
     idempotency_key: Option<String>,
+}
+
+/// Of a stream that goes on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct LastEventId {
+    /// The `id` of the event that was received last.
+    #[param(rename = "Last-Event-ID", value_type = Option<types::Sequence>)]
+    last_event_id: Option<u64>,
 }

@@ -1,14 +1,14 @@
 //! The types that the document describes requests and answers with.
 //!
-//! Those that events have, too, are placeholders here: the document takes their schemas from the events' own types, so that
-//! an id or a date means the same in a request, an answer and an event. The others are texts as the API reads them, each
+//! Some are placeholders. The document takes the schemas of ids, dates and whatever else events have from the events' own
+//! types, so that they mean the same in a request, an answer and an event; and those of batches from `batch.rs`. The others are texts as the API reads them, each
 //! with the bounds that it is held to.
 
 use std::borrow::Cow;
 
-use event_schemas::bounds::{CODE_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
+use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
 use event_schemas::command::AccountKind as EventAccountKind;
-use event_schemas::{EntryKind, RecordedEvent as WholeEvent, Side as EventSide};
+use event_schemas::{EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
 use projections::balances::{AccountStatus as AccountStatuses, HoldStatus as HoldStatuses};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -62,32 +62,32 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
     text().enum_values(Some(words))
 }
 
-/// A placeholder for what the events' own types describe.
-fn of_events() -> ObjectBuilder {
+/// A placeholder.
+fn described_elsewhere() -> ObjectBuilder {
     ObjectBuilder::new()
 }
 
 types! {
     /// The number of a book.
-    BookId = of_events();
+    BookId = described_elsewhere();
     /// The position of an event in its book's journal.
-    Sequence = of_events();
+    Sequence = described_elsewhere();
     /// An account's id.
-    AccountId = of_events();
+    AccountId = described_elsewhere();
     /// The id of a command, of its verdict, and of the hold or entry it made.
-    CommandId = of_events();
+    CommandId = described_elsewhere();
     /// Who gave a command.
-    PrincipalId = of_events();
+    PrincipalId = described_elsewhere();
     /// A calendar date.
-    CivilDate = of_events();
+    CivilDate = described_elsewhere();
     /// A point in time.
-    Timestamp = of_events();
+    Timestamp = described_elsewhere();
     /// What an account is to the house.
-    AccountKind = of_events();
+    AccountKind = described_elsewhere();
     /// The side of a posting.
-    Side = of_events();
+    Side = described_elsewhere();
     /// An event as it is recorded.
-    RecordedEvent = of_events();
+    RecordedEvent = described_elsewhere();
     /// An account, by its UUID or by its code.
     AccountRef = text().pattern(Some(CODE_PATTERN)).examples(["anna:eur"]);
     /// A code for an account: unique in its book. What reads as a UUID is refused.
@@ -110,8 +110,15 @@ types! {
     /// Who owns an account: at most 64 bytes of UTF-8, without control characters. Keys of a customer see the accounts that
     /// this names them as the owner of.
     Owner = text().max_length(Some(OWNER_MAX_BYTES)).examples(["client:anna"]);
+    /// The identity of a command: bare, or as a structured-field string.
+    IdempotencyKeyText = text()
+        .pattern(Some(r#"^([!#-~]{1,256}|"([ !#-\[\]-~]|\\["\\]){1,256}")$"#))
+        .max_length(Some(2 + 2 * IDEMPOTENCY_KEY_MAX_BYTES))
+        .examples(["8e03978e-40d5-43e8-bc93-6894a57f9324"]);
     /// Where a page of this very query begins; opaque.
     Cursor = text().pattern(Some("^[A-Za-z0-9_-]+$")).max_length(Some(crate::cursor::TEXT_MAX_BYTES));
+    /// The type of an event, with its version.
+    EventType = words(EventBody::TYPE_NAMES);
     /// Whether an account takes postings.
     AccountStatus = words([AccountStatuses::Open.name(), AccountStatuses::Frozen.name(), AccountStatuses::Closed.name()]);
     /// How a hold stands.
@@ -124,10 +131,12 @@ types! {
     WriterState = words(["serving", "read_only", "stopped"]);
     /// The verdict of a command.
     Verdict = words(["accepted", "rejected"]);
+    /// The event of a verdict.
+    VerdictEvent = described_elsewhere();
     /// One command of a batch.
-    BatchItem = ObjectBuilder::new();
+    BatchItem = described_elsewhere();
     /// The verdict of one command of a batch.
-    BatchResult = ObjectBuilder::new();
+    BatchResult = described_elsewhere();
     /// The stable code of a problem.
     ProblemCode = words(Code::ALL.iter().map(|code| code.code()));
 }

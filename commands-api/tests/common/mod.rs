@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub, missing_docs)]
 
+mod conformance;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use commands_api::{ApiParts, ApiState, Budgets, KeyRecord, KeyRing, Scope, router};
 use event_schemas::{BookId, Command, CommandId, RecordedEvent, Sequence, Timestamp};
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
@@ -134,11 +137,20 @@ impl Asked {
         self
     }
 
+    /// The answer as it begins, for one that goes on.
+    pub async fn open(self) -> Response {
+        self.router.oneshot(self.request.body(self.body).unwrap()).await.unwrap()
+    }
+
+    /// The whole answer, which must be one that the OpenAPI document tells of.
     pub async fn send(self) -> Answered {
-        let response = self.router.oneshot(self.request.body(self.body).unwrap()).await.unwrap();
+        let (method, path) = (self.request.method_ref().unwrap().clone(), self.request.uri_ref().unwrap().clone());
+        let response = self.open().await;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Answered { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+        let answered = Answered { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
+        conformance::check(method.as_str(), path.path(), &answered);
+        answered
     }
 }
 
@@ -244,6 +256,8 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         sink,
         rows,
         progress: watch::channel(Sequence::ZERO).1,
+        feeds: Arc::new(|| Box::new(MemoryBook::new(BookId::FIRST).reader())),
+        draining: watch::channel(false).1,
         keys: KeyRing::fixed(&keys()),
         budgets: Budgets::default(),
     }
@@ -335,6 +349,8 @@ impl House {
         let (progress, following) = watch::channel(Sequence::ZERO);
         let mut parts = parts(Arc::<Engine>::clone(&engine), Some(Arc::new(rows.clone())));
         parts.progress = following;
+        let reader = book.reader();
+        parts.feeds = Arc::new(move || Box::new(reader.clone()));
         change(&mut parts);
         let runner = Runner::new(book.reader(), rows, all());
         Self { router: router(ApiState::new(parts)), engine, runner, progress, count: 0 }
@@ -346,6 +362,11 @@ impl House {
         let applied = self.runner.run_to(durable, &mut |_| {}).unwrap();
         assert_eq!(applied, durable);
         self.progress.send_replace(applied);
+    }
+
+    /// The durable sequence.
+    pub fn engine_head(&self) -> u64 {
+        self.engine.status().durable.0
     }
 
     /// Posts with a key of its own for each request, and brings the read models up.

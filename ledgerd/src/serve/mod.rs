@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use commands_api::{ApiParts, ApiState, Budgets, KeyRing};
+use commands_api::{ApiParts, ApiState, Budgets, Feeds, KeyRing};
 use event_schemas::Timestamp;
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
@@ -69,26 +69,28 @@ pub async fn serve(
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
     let opening = config.clone();
-    let Opened { engine, read_models, keys, fresh } =
+    let Opened { engine, read_models, feeds, keys, fresh } =
         tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
     let progress = read_models.as_ref().map(ReadModels::progress);
     // Without read models nothing is ever sent; the sender is gone, and queries say that there are none.
     let nothing = watch::channel(event_schemas::Sequence::ZERO).1;
+    let (draining, is_draining) = watch::channel(false);
     let api = ApiState::new(ApiParts {
         book: config.book_id(),
         tenant: config.tenant.clone(),
         sink: Arc::clone(&sink),
         rows: read_models.as_ref().map(ReadModels::rows),
         progress: progress.clone().unwrap_or(nothing),
+        feeds,
+        draining: is_draining.clone(),
         keys,
         budgets: Budgets {
             rejections_burst: config.limits.rejections_burst,
             rejections_per_second: config.limits.rejections_per_second,
         },
     });
-    let (draining, is_draining) = watch::channel(false);
     let health = Arc::new(Health {
         sink,
         read_models: progress,
@@ -137,6 +139,7 @@ pub async fn serve(
 struct Opened {
     engine: Engine,
     read_models: Option<ReadModels>,
+    feeds: Feeds,
     keys: KeyRing,
     /// Whether the folder was made now.
     fresh: bool,
@@ -166,6 +169,8 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
     keys::ensure_admin_key(&config.data, &config.tenant)?;
     let keys = KeyRing::of_file(keys::key_file(&config.data))?;
     let feed = journal.segment_reader();
+    let reader = feed.another();
+    let feeds: Feeds = Arc::new(move || Box::new(reader.another()));
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let engine = Engine::start(EngineParts {
@@ -184,7 +189,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         Switch::On => Some(ReadModels::start(feed, rocks)?),
         Switch::Off => None,
     };
-    Ok(Opened { engine, read_models, keys, fresh })
+    Ok(Opened { engine, read_models, feeds, keys, fresh })
 }
 
 /// Makes the data folder, if it is not there, for its owner alone: the journal holds everybody's money and texts. A folder

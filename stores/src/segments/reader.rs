@@ -121,6 +121,13 @@ impl SegmentReader {
         }
     }
 
+    /// Another reader of the same journal, at its beginning.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let reader = Self::live(Arc::clone(&self.storage), Arc::clone(&self.shared), self.book, self.segment_bytes);
+        Self { polled: self.polled, ..reader }
+    }
+
     /// The book.
     pub const fn book(&self) -> BookId {
         self.book
