@@ -10,6 +10,7 @@
 //! *Architecture Invariant*: nothing with a sequence leaves here but from the engine's durable answers and from the
 //! checkpoint of a read model.
 
+pub mod access;
 mod accounts;
 mod admission;
 mod amounts;
