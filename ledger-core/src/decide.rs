@@ -16,8 +16,8 @@ use event_schemas::command::{
 };
 use event_schemas::event::{CommandRejected, EntryPosted};
 use event_schemas::{
-    AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, EntryKind, EventBody, Money, Posting,
-    Postings, RecordedEvent, Rejection, Side, Timestamp,
+    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, EntryKind, Event, EventBody, Money,
+    Posting, Postings, RecordedEvent, Rejection, Side, Timestamp,
 };
 use smallvec::{SmallVec, smallvec};
 
@@ -73,6 +73,17 @@ pub struct Decision {
     pub opens: SmallVec<[OpenAccount; 2]>,
     /// The verdict's event.
     pub verdict: EventBody,
+}
+
+impl Decision {
+    /// The events that it makes of the command, in order; the verdict is the last.
+    pub fn events(self, command: &Command) -> impl Iterator<Item = Event> + use<> {
+        let (command, actor) = (command.id, command.actor);
+        let open =
+            move |open| Event { cause: Cause::Consequence { command, actor }, body: EventBody::AccountOpened(open) };
+        let verdict = Event { cause: Cause::Verdict { command, actor }, body: self.verdict };
+        self.opens.into_iter().map(open).chain(std::iter::once(verdict))
+    }
 }
 
 /// The accounts that the book keeps for itself, per currency. Their ids follow from book, role and currency.

@@ -19,8 +19,8 @@ use desk::{ACTOR, BOOK, Desk, NOON, recorded};
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{AccountKind, BalancePolicy, CaptureHold, OpenAccount, PlaceHold, ReverseEntry};
 use event_schemas::{
-    AccountId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
-    Rejection, Side, Timestamp, testing,
+    AccountId, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting, Rejection, Side,
+    Timestamp, testing,
 };
 use ledger_core::decide::{Context, decide, named, next_expiry};
 use ledger_core::state::State;
@@ -502,14 +502,10 @@ fn run(commands: &[CommandBody], digest_at: &[bool], times: &[i64]) -> (State, V
         }
         let earlier = named(&state, body).and_then(|id| recorded(&all, id));
         let decision = decide(&state, Context { recorded_at: now, named: earlier.as_ref() }, &command);
-        let (command, actor) = (command.id, command.actor);
-        let opens = decision.opens.into_iter().map(EventBody::AccountOpened);
-        for body in opens {
-            all.push(Event { cause: Cause::Consequence { command, actor }, body });
-            state.apply(all.last().unwrap()).unwrap();
+        for event in decision.events(&command) {
+            state.apply(&event).unwrap();
+            all.push(event);
         }
-        all.push(Event { cause: Cause::Verdict { command, actor }, body: decision.verdict });
-        state.apply(all.last().unwrap()).unwrap();
         if digest_at.get(place % digest_at.len().max(1)) == Some(&true) {
             state.digest();
         }

@@ -14,7 +14,7 @@ use event_schemas::block::BlockPlace;
 use event_schemas::bounds::{BLOCK_MAX_BYTES, DIGEST_EVERY_EVENTS, GROUP_MAX_COMMANDS};
 use event_schemas::event::StateDigest;
 use event_schemas::{
-    Block, BlockBuilder, BlockHash, Cause, Command, CommandId, Event, EventBody, RecordedEvent, Sequence, Timestamp,
+    Block, BlockBuilder, BlockHash, Command, CommandId, Event, EventBody, RecordedEvent, Sequence, Timestamp,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -28,7 +28,7 @@ use super::queue::{Queue, Work};
 use super::{EngineOptions, Figures};
 use crate::asked::{difference, differing_field, verdict};
 use crate::bound;
-use crate::decide::{Context, Decision, decide, named};
+use crate::decide::{Context, decide, named};
 use crate::ports::{Answer, AppendError, EngineFault, IdIndex, Journal, Verdict, WriterState};
 use crate::state::State;
 
@@ -414,7 +414,7 @@ impl Writer {
         };
         let context = Context { recorded_at, named: earlier.as_ref() };
         let mut said = Verdict::Accepted;
-        for event in caused(command, decide(&self.state, context, command)) {
+        for event in decide(&self.state, context, command).events(command) {
             said = verdict(&event.body);
             self.push(&event)?;
         }
@@ -491,14 +491,6 @@ impl Writer {
         };
         reply.answer(found);
     }
-}
-
-/// The events that a decision causes, in order; the verdict is the last.
-fn caused(command: &Command, decision: Decision) -> impl Iterator<Item = Event> {
-    let (command, actor) = (command.id, command.actor);
-    let open = move |open| Event { cause: Cause::Consequence { command, actor }, body: EventBody::AccountOpened(open) };
-    let verdict = Event { cause: Cause::Verdict { command, actor }, body: decision.verdict };
-    decision.opens.into_iter().map(open).chain(std::iter::once(verdict))
 }
 
 /// The first multiple of `DIGEST_EVERY_EVENTS` behind a sequence.

@@ -12,7 +12,7 @@ use event_schemas::bounds::{BLOCK_MAX_BYTES, EXPIRIES_PER_BLOCK_MAX};
 use event_schemas::event::CommandRejected;
 use event_schemas::{Cause, Command, CommandId, Event, EventBody, RecordedEvent, Rejection, Sequence, Timestamp};
 
-use super::{DIGEST_ROOM_BYTES, Decided, Group, Stop, Writer, caused};
+use super::{DIGEST_ROOM_BYTES, Decided, Group, Stop, Writer};
 use crate::bound::{EXPIRY_BYTES, event_bytes};
 use crate::decide::{Context, decide, named};
 use crate::ports::{Answer, Verdict};
@@ -116,7 +116,7 @@ impl Writer {
         if let EventBody::CommandRejected(rejected) = decision.verdict {
             return Ok(Some(rejected.rejection));
         }
-        for event in caused(command, decision) {
+        for event in decision.events(command) {
             self.apply(&event)?;
             if let Some(id) = event.cause.verdict_of() {
                 batch.verdicts.insert(id, batch.events.len());
