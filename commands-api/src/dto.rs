@@ -24,7 +24,7 @@ pub(crate) struct OpenAccountRequest<'a> {
     #[schema(value_type = types::AccountKind)]
     pub(crate) kind: AccountKind,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::Owner>)]
@@ -72,7 +72,7 @@ pub(crate) struct CashRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
@@ -101,7 +101,7 @@ pub(crate) struct TransferRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
@@ -144,7 +144,7 @@ pub(crate) struct HoldRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::Timestamp>)]
@@ -167,7 +167,7 @@ pub(crate) struct CaptureRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
@@ -219,7 +219,7 @@ pub(crate) struct PartRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
 }
 
@@ -236,7 +236,7 @@ pub(crate) struct PostingRequest<'a> {
     #[schema(value_type = types::PositiveAmount)]
     pub(crate) amount: Text<'a>,
     #[serde(borrow)]
-    #[schema(value_type = types::CurrencyCode)]
+    #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
 }
 

@@ -60,7 +60,7 @@ codes! {
     QueryInvalid, "query_invalid", BAD_REQUEST, "The query string is not valid";
     /// The cursor is not one that this query gave out.
     CursorInvalid, "cursor_invalid", BAD_REQUEST, "The cursor does not belong to this query";
-    /// Events are asked for behind one that is not recorded yet.
+    /// A sequence that is not recorded yet, to wait for or to go on behind.
     SequenceInFuture, "sequence_in_future", BAD_REQUEST, "The sequence is not recorded yet";
     /// A write without an identity.
     IdempotencyKeyMissing, "idempotency_key_missing", BAD_REQUEST, "A write needs an Idempotency-Key header or an id";

@@ -21,7 +21,7 @@ const DEFAULT_PAGE_ROWS: usize = 100;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FreshQuery {
-    /// Answers once the read models have applied this sequence.
+    /// Answers once the read models have applied this sequence: that of an earlier answer, to read what was written.
     #[param(value_type = Option<types::Sequence>)]
     pub(crate) min_sequence: Option<u64>,
     /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
@@ -34,7 +34,7 @@ pub(crate) struct FreshQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
-    /// Answers once the read models have applied this sequence.
+    /// Answers once the read models have applied this sequence: that of an earlier answer, to read what was written.
     #[param(value_type = Option<types::Sequence>)]
     pub(crate) min_sequence: Option<u64>,
     /// How long to wait for `min_sequence`, in milliseconds; 5000 if not given.
@@ -68,7 +68,8 @@ pub(crate) fn page_limit(asked: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
-/// Waits until the read models have applied `min_sequence`, if the query asks for one.
+/// Waits until the read models have applied `min_sequence`, if the query asks for one. A sequence that is not recorded yet is
+/// refused.
 pub(crate) async fn fresh(state: &Shared, query: FreshQuery) -> Result<(), Problem> {
     if state.rows.is_none() {
         return Err(Problem::new(Code::ReadModelsOff));
@@ -79,6 +80,11 @@ pub(crate) async fn fresh(state: &Shared, query: FreshQuery) -> Result<(), Probl
         return Err(Problem::detailed(Code::QueryInvalid, detail));
     }
     let Some(wanted) = query.min_sequence.map(Sequence) else { return Ok(()) };
+    // No answer ever had a sequence above the durable one, so there is nothing to wait for.
+    let durable = state.sink.status().durable;
+    if wanted > durable {
+        return Err(Problem::detailed(Code::SequenceInFuture, format!("the journal ends at {durable}")));
+    }
     let mut progress = state.progress.clone();
     let reached = progress.wait_for(|&sequence| sequence >= wanted);
     if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_millis(timeout_ms), reached).await {

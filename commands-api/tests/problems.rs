@@ -99,7 +99,7 @@ async fn provoke(code: Code) -> Answered {
         Code::FieldInvalid => with_body(r#"{"from":7}"#),
         Code::QueryInvalid => get("/accounts?limit=0"),
         Code::CursorInvalid => get("/accounts?cursor=AAAA"),
-        Code::SequenceInFuture => get("/events?after_sequence=1"),
+        Code::SequenceInFuture => get("/accounts?min_sequence=1"),
         Code::IdempotencyKeyMissing => {
             let (router, _) = scripted(Vec::new());
             ask(&router, "POST", TRANSFERS).key(ADMIN).body(TRANSFER)
@@ -248,7 +248,12 @@ async fn provoke(code: Code) -> Answered {
         Code::ReadModelsOff => over_rows(None, "/accounts"),
         Code::ReadModelFailed => over_rows(Some(Arc::new(Broken)), "/accounts"),
         Code::KeysUnavailable => return keys_unavailable().await,
-        Code::ReadModelBehind => get("/accounts?min_sequence=9&timeout_ms=50"),
+        Code::ReadModelBehind => {
+            // Recorded, and no read model has applied it.
+            let (router, _) = scripted(Vec::new());
+            ask(&router, "POST", TRANSFERS).key(ADMIN).idempotent("k").body(TRANSFER).send().await.expect(201, "");
+            ask(&router, "GET", "/v1/books/1/accounts?min_sequence=1&timeout_ms=50").key(ADMIN)
+        }
         Code::VerdictLate => transfer(Script::Keep),
         Code::JournalFull => transfer(Script::Fault(EngineFault::ReadOnly)),
     };

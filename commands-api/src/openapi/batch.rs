@@ -37,7 +37,7 @@ fn item(of: ItemType) -> Value {
         properties.insert(
             "idempotency_key".into(),
             json!({
-                "type": ["string", "null"],
+                "type": "string",
                 "description": "The identity of the command, if it has no `id`. The same key in the header of a single \
                                 request stands for the same command.",
                 "pattern": "^[ -~]{1,256}$",

@@ -143,6 +143,7 @@ fn of_problems() -> Vec<(String, RefOr<Schema>)> {
 /// An operation with what all have in common.
 fn operation(route: &Route, mut operation: Value) -> Value {
     let Some(members) = operation.as_object_mut() else { return operation };
+    optional_body(members);
     let responses = members.entry("responses").or_insert_with(|| json!({}));
     let Some(responses) = responses.as_object_mut() else { return operation };
     let mut success = Map::new();
@@ -174,6 +175,18 @@ fn operation(route: &Route, mut operation: Value) -> Value {
         parameters.push(json!({ "$ref": "#/components/parameters/RequestId" }));
     }
     operation
+}
+
+/// A body that may be left out is one that is not required; `null` is not taken in its place.
+fn optional_body(operation: &mut Map<String, Value>) {
+    let contents = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"));
+    for media in contents.and_then(Value::as_object_mut).into_iter().flat_map(|contents| contents.values_mut()) {
+        let Some(alternatives) = media.pointer("/schema/oneOf").and_then(Value::as_array) else { continue };
+        let present = alternatives.iter().find(|schema| schema.get("$ref").is_some()).cloned();
+        if let (Some(present), Some(members)) = (present, media.as_object_mut()) {
+            members.insert("schema".into(), present);
+        }
+    }
 }
 
 /// A response for each status that a problem can have, with its codes.
@@ -220,7 +233,7 @@ fn request_id() -> Value {
         "in": "header",
         "description": "Comes back in the answer and stands in the server's traces. Without one, or with one that is not 1 \
                         to 128 visible ASCII characters, the server makes one.",
-        "schema": { "type": "string", "maxLength": crate::request_id::MAX_BYTES },
+        "schema": { "type": "string" },
     })
 }
 

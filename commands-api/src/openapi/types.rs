@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
 use event_schemas::command::AccountKind as EventAccountKind;
-use event_schemas::{EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
+use event_schemas::{Currency, EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
 use projections::balances::{AccountStatus as AccountStatuses, HoldStatus as HoldStatuses};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -62,6 +62,14 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
     text().enum_values(Some(words))
 }
 
+/// The codes that are taken: all texts of three capital letters that read as a currency.
+fn known_currencies() -> Vec<String> {
+    let letters = || 'A'..='Z';
+    let codes =
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+    codes.filter(|code| code.parse::<Currency>().is_ok()).collect()
+}
+
 /// A placeholder.
 fn described_elsewhere() -> ObjectBuilder {
     ObjectBuilder::new()
@@ -104,6 +112,8 @@ types! {
     /// A decimal with exactly the decimals of its currency.
     Amount = text().pattern(Some(r"^-?(0|[1-9][0-9]{0,38})(\.[0-9]{1,4})?$")).examples(["12.34"]);
     /// A currency of ISO 4217 that has a minor unit.
+    KnownCurrency = text().enum_values(Some(known_currencies())).examples(["EUR"]);
+    /// The code of a currency: of ISO 4217 as it was when the account was opened.
     CurrencyCode = text().pattern(Some("^[A-Z]{3}$")).examples(["EUR"]);
     /// Free text: at most 256 bytes of UTF-8, without control characters and without what looks like a card number.
     FreeText = text().max_length(Some(TEXT_MAX_BYTES));
