@@ -378,8 +378,10 @@ impl State {
     #[inline]
     fn post_one(&mut self, posting: &Posting, undo: bool) -> Result<(), ApplyError> {
         let place = self.place(posting.account).ok_or(ApplyError::AccountNotFound(posting.account))?;
-        self.note(place);
         let account = self.accounts.get_mut(place).ok_or(ApplyError::AccountNotFound(posting.account))?;
+        if let Some(before) = &mut self.before {
+            before.note(place, account);
+        }
         let total = match posting.side {
             Side::Debit => &mut account.debits_posted_minor,
             Side::Credit => &mut account.credits_posted_minor,

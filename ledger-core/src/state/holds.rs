@@ -183,8 +183,10 @@ impl State {
 
     fn add_pending(&mut self, id: AccountId, minor: i128) -> Result<(), ApplyError> {
         let place = self.place(id).ok_or(ApplyError::AccountNotFound(id))?;
-        self.note(place);
         let account = self.accounts.get_mut(place).ok_or(ApplyError::AccountNotFound(id))?;
+        if let Some(before) = &mut self.before {
+            before.note(place, account);
+        }
         let sum = account.debits_pending_minor.checked_add(minor);
         account.debits_pending_minor =
             sum.filter(|sum| (0..=TOTAL_MAX_MINOR).contains(sum)).ok_or(ApplyError::Overflow(id))?;

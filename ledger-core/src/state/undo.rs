@@ -26,6 +26,13 @@ impl Before {
     pub(super) const fn hashes_were_taken(&mut self) {
         self.changed = None;
     }
+
+    /// Notes what an account is before it changes. Out of the way of the changes that nobody takes back.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note(&mut self, place: usize, account: &Account) {
+        self.accounts.push((u32::try_from(place).unwrap_or(u32::MAX), *account));
+    }
 }
 
 /// A moment of an attempt.
@@ -101,17 +108,9 @@ impl State {
     }
 
     /// Notes what an account is before it changes.
-    #[inline]
     pub(super) fn note(&mut self, place: usize) {
-        if self.before.is_some() {
-            self.note_down(place);
-        }
-    }
-
-    #[cold]
-    fn note_down(&mut self, place: usize) {
         if let (Some(before), Some(account)) = (&mut self.before, self.accounts.get(place)) {
-            before.accounts.push((u32::try_from(place).unwrap_or(u32::MAX), *account));
+            before.note(place, account);
         }
     }
 
