@@ -3,6 +3,8 @@
 //! *Architecture Invariant*: a fact lives in a journal and nowhere else. The id index, checkpoints and read models can be
 //! deleted and come back from it.
 
+#[cfg(all(feature = "segments", feature = "rocks"))]
+pub mod book;
 pub mod conformance;
 #[cfg(all(feature = "segments", feature = "rocks"))]
 pub mod embedded;
