@@ -246,6 +246,7 @@ async fn the_book_and_its_trial_balance() {
       "book": 1,
       "read_models": {
         "balances": 6,
+        "settings": 6,
         "statements": 6,
         "trial_balance": 6
       },

@@ -14,6 +14,7 @@ pub mod ports;
 pub mod projection;
 pub mod rebuild;
 pub mod runner;
+pub mod settings;
 pub mod statements;
 pub mod table;
 pub mod trial_balance;
@@ -27,4 +28,4 @@ pub use runner::{Progress, Runner, RunnerError, RunnerFault};
 pub use totals::Totals;
 
 /// The names of all projections, in the order in which the runner drives them.
-pub const NAMES: [&str; 3] = [balances::NAME, statements::NAME, trial_balance::NAME];
+pub const NAMES: [&str; 4] = [balances::NAME, statements::NAME, trial_balance::NAME, settings::NAME];

@@ -45,8 +45,11 @@ fn run(blocks: Vec<Block>, to: u64) -> (MemoryRows, Result<Sequence, RunnerFault
     (rows, result)
 }
 
-fn checkpoints(rows: &dyn ReadRows) -> [u64; 3] {
-    projections::NAMES.map(|name| rows.checkpoint(name).unwrap().0)
+/// The checkpoint of all projections, which is the same.
+fn checkpoint(rows: &dyn ReadRows) -> u64 {
+    let found = projections::NAMES.map(|name| rows.checkpoint(name).unwrap().0);
+    assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+    found[0]
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn a_gap_stops_with_an_alarm_that_names_the_sequence() {
     assert_eq!(fault.error, RunnerError::Gap { expected: Sequence(4), found: Sequence(6) });
     assert_eq!(fault.sequence, Sequence(4));
     assert_eq!(fault.to_string(), "the read models stopped at event 4: event 4 is next, but the feed went on at 6");
-    assert_eq!(checkpoints(&rows), [3, 3, 3], "what came before the gap is kept");
+    assert_eq!(checkpoint(&rows), 3, "what came before the gap is kept");
 }
 
 /// A feed that hands out a block that lies before what was asked for.
@@ -76,7 +79,7 @@ fn a_block_that_comes_again_is_not_applied_again() {
     let fault = Runner::new(Stuck(blocks().remove(0)), &rows, projections::all()).run_to(Sequence(9), &mut |_| {});
     let error = RunnerError::Gap { expected: Sequence(4), found: Sequence(1) };
     assert_eq!(fault, Err(RunnerFault { projection: None, sequence: Sequence(4), error }));
-    assert_eq!(checkpoints(&rows), [3, 3, 3]);
+    assert_eq!(checkpoint(&rows), 3);
 }
 
 /// The block with its payload changed and its header made to fit.
@@ -104,7 +107,7 @@ fn an_event_that_cant_be_read_stops_and_what_came_before_is_kept() {
     let fault = result.unwrap_err();
     assert_eq!((fault.projection, fault.sequence), (None, Sequence(5)));
     assert!(matches!(fault.error, RunnerError::Block(BlockError::Event { sequence: Sequence(5), .. })), "{fault}");
-    assert_eq!(checkpoints(&rows), [4, 4, 4]);
+    assert_eq!(checkpoint(&rows), 4);
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn an_event_that_contradicts_stops_and_names_the_projection() {
     let fault = result.unwrap_err();
     assert_eq!((fault.projection, fault.sequence), (Some(balances::NAME), Sequence(5)));
     assert!(matches!(fault.error, RunnerError::Contradiction(_)), "{fault}");
-    assert_eq!(checkpoints(&rows), [0, 0, 0], "half an event is never committed");
+    assert_eq!(checkpoint(&rows), 0, "half an event is never committed");
 
     // Holds: placed twice, captured above what is left, ended twice, captured when ended, and a remainder that is another.
     let taken = |amount| postings("EUR", &[(1, amount), (2, -amount)]);
@@ -170,7 +173,7 @@ fn a_runner_follows_a_growing_journal_until_it_is_stopped() {
         assert_eq!(runner.join().unwrap(), Ok(()));
     });
     assert_eq!(seen, [0, 3, 5, 7, 9]);
-    assert_eq!(checkpoints(&rows), [9, 9, 9]);
+    assert_eq!(checkpoint(&rows), 9);
 }
 
 #[test]
@@ -201,13 +204,13 @@ fn checks(rows: &MemoryRows, blocks: Vec<Block>) -> Result<Vec<ProjectionCheck>,
 #[test]
 fn verify_agrees_with_rows_that_nobody_touched() {
     let found = checks(&project(&blocks()), blocks()).unwrap();
-    assert_eq!(found.len(), 3);
+    assert_eq!(found.len(), projections::NAMES.len());
     for check in &found {
         assert!(check.agrees(), "{check:?}");
         assert_eq!((check.sequence, &check.difference), (Sequence(9), &None));
         assert_eq!(check.kept, check.replayed);
-        assert!(check.kept.rows > 0);
     }
+    assert!(found[..3].iter().all(|check| check.kept.rows > 0));
     let empty = checks(&MemoryRows::new(), blocks()).unwrap();
     assert!(empty.iter().all(ProjectionCheck::agrees));
 }
@@ -218,7 +221,9 @@ fn verify_handles_projections_at_different_checkpoints() {
     let projection = projections::by_name(balances::NAME).unwrap();
     rebuild::rebuild(MemoryFeed::new(blocks()), &rows, projection, Sequence(4), &mut |_| {}).unwrap();
     let found = checks(&rows, blocks()).unwrap();
-    assert_eq!(found.iter().map(|check| check.sequence.0).collect::<Vec<_>>(), [4, 9, 9]);
+    for check in &found {
+        assert_eq!(check.sequence.0, if check.kept.projection == balances::NAME { 4 } else { 9 });
+    }
     assert!(found.iter().all(ProjectionCheck::agrees));
     // A journal that ends before what the rows have applied proves nothing.
     let mut short = blocks();

@@ -365,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rebuilt_projection_is_the_same_and_is_brought_level(blocks in any_journal(), which in 0..3_usize, short in 0..9_u64) {
+    fn a_rebuilt_projection_is_the_same_and_is_brought_level(blocks in any_journal(), which in 0..projections::NAMES.len(), short in 0..9_u64) {
         let rows = project(&blocks);
         let before = digests(&rows);
         let name = projections::NAMES[which];

@@ -49,7 +49,7 @@ impl Default for EmbeddedOptions {
             book: BookId::FIRST,
             segment_bytes: SegmentOptions::new(BookId::FIRST).segment_bytes,
             witness: None,
-            projections: &["balances", "statements", "trial_balance"],
+            projections: &projections::NAMES,
             freeze_ids: RunIndexOptions::new(BookId::FIRST, 0).freeze_ids,
         }
     }
