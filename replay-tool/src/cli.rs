@@ -70,7 +70,10 @@ pub enum Command {
 
 Rows of csv and jsonl stand in journal order and are streamed. hledger and beancount want entries by date: a journal whose
 dates never go back is streamed too; otherwise it is read once for every `--sort-memory` of entries, so memory stays
-below twice that and the accounts (about 500 bytes each), whatever its size.")]
+below twice that and the accounts (about 500 bytes each), whatever its size.
+
+In csv, a reference or an account code that a spreadsheet would take for a formula (it begins with = + - @, a tab or the end
+of a line) gets an apostrophe in front; numbers stay as they are. The other forms have the texts as they are recorded.")]
     Export(ExportArgs),
     /// Print shell completions.
     #[command(after_help = "Example:

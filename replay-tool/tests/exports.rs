@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser as _;
+use event_schemas::Money;
+use event_schemas::command::{AccountKind, BalancePolicy};
 use replay_tool::cli::{Cli, Command as Asked, ExportArgs};
 use replay_tool::export;
 use replay_tool::outcome::{Failure, Outcome};
@@ -121,6 +123,31 @@ fn a_file_appears_when_it_is_complete() {
     let missing = arguments("--format csv --out /nonexistent/postings.csv");
     let failure = export::run(&mut common::odd_book().journal(), &missing, &mut Vec::new()).unwrap_err();
     assert_eq!(failure.exit_code(), 3, "{failure}");
+}
+
+#[test]
+fn csv_has_no_text_that_a_spreadsheet_would_run() {
+    let mut book = common::Book::open();
+    let open = BalancePolicy::Unlimited;
+    let from = book.account("-A1", AccountKind::Liability, "EUR", open);
+    let to = book.account("shop", AccountKind::Liability, "EUR", open);
+    let texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "a=b", "'=1", ""];
+    for text in texts {
+        book.transfer(from, to, Money::new(100, "EUR".parse().unwrap()), None, text);
+    }
+    book.seal();
+    let csv = exported(&book, "--format csv");
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(csv.as_bytes()).records().map(Result::unwrap).collect();
+    let references: Vec<_> = rows.iter().step_by(2).map(|row| &row[12]).collect();
+    let inert: Vec<_> = texts.iter().take(7).map(|text| format!("'{text}")).collect();
+    assert_eq!(references[..7], inert);
+    assert_eq!(references[7..], texts[7..], "texts that are no formulas stay");
+    assert!(rows.iter().step_by(2).all(|row| &row[6] == "'-A1" && &row[9] == "1.00"), "{csv}");
+    let days = exported(&book, "--format csv --end-of-day");
+    assert!(days.contains("\n'-A1,") && days.contains(",-10.00\n"), "numbers stay: {days}");
+    // For programs, not for spreadsheets.
+    let line = exported(&book, "--format jsonl").lines().next().unwrap().to_owned();
+    assert!(line.contains(r#""account_code":"-A1""#) && line.contains(r#""reference":"=HYPERLINK(1)""#), "{line}");
 }
 
 #[test]

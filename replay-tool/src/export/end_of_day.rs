@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use event_schemas::{CivilDate, Money, Sequence};
 
 use super::Selection;
+use super::cell::inert;
 use crate::accounts::{Accounts, name_of};
 use crate::journal::Journal;
 use crate::outcome::Failure;
@@ -39,7 +40,7 @@ pub(super) fn write(journal: &mut Journal, selection: &Selection, out: &mut dyn 
         for (date, moved_minor) in days {
             balance_minor += moved_minor;
             let balance = Money::new(balance_minor, open.currency).amount().to_string();
-            writer.write_record([&name, &date.to_string(), &balance])?;
+            writer.write_record([&*inert(&name), &date.to_string(), &balance])?;
         }
     }
     Ok(writer.flush()?)

@@ -1,6 +1,6 @@
 //! `export`: the postings of a book for other programs. The date of a posting is its entry's effective date.
 //!
-//! `rows` csv and jsonl, streamed · `end_of_day` balances by day · `survey` and `by_date` what a plain-text ledger needs ·
+//! `rows` csv and jsonl, streamed · `cell` csv without formulas · `end_of_day` balances by day · `survey` and `by_date` what a plain-text ledger needs ·
 //! `names` accounts as such a ledger can spell them · `hledger`, `beancount` the ledgers.
 //!
 //! Memory: `rows` one block; the others the accounts, and `by_date` its bound beside them; `end_of_day` some 50 bytes for
@@ -8,6 +8,7 @@
 
 mod beancount;
 mod by_date;
+mod cell;
 mod end_of_day;
 mod hledger;
 mod names;

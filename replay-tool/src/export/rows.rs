@@ -7,6 +7,7 @@ use event_schemas::{CivilDate, Sequence, Side, Timestamp};
 use serde::Serialize;
 
 use super::Selection;
+use super::cell::inert;
 use crate::accounts::Accounts;
 use crate::journal::Journal;
 use crate::outcome::Failure;
@@ -47,13 +48,16 @@ pub(super) fn write_csv(journal: &mut Journal, selection: &Selection, out: &mut 
         "command",
         "reference",
     ])?;
-    each(journal, selection, &mut |row| Ok(writer.serialize(row)?))?;
+    each(journal, selection, &mut |row| {
+        let (account_code, reference) = (inert(row.account_code), inert(row.reference));
+        Ok(writer.serialize(Row { account_code: &account_code, reference: &reference, ..row })?)
+    })?;
     Ok(writer.flush()?)
 }
 
 pub(super) fn write_jsonl(journal: &mut Journal, selection: &Selection, out: &mut dyn Write) -> Result<(), Failure> {
     each(journal, selection, &mut |row| {
-        serde_json::to_writer(&mut *out, row)?;
+        serde_json::to_writer(&mut *out, &row)?;
         Ok(out.write_all(b"\n")?)
     })
 }
@@ -61,7 +65,7 @@ pub(super) fn write_jsonl(journal: &mut Journal, selection: &Selection, out: &mu
 fn each(
     journal: &mut Journal,
     selection: &Selection,
-    put: &mut dyn FnMut(&Row<'_>) -> Result<(), Failure>,
+    put: &mut dyn FnMut(Row<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut accounts = Accounts::new();
     journal.events(Sequence(1), selection.to, "exporting", &mut |header, sequence, event| {
@@ -70,7 +74,7 @@ fn each(
         let command = event.cause.command().map_or_else(String::new, |(command, _)| command.to_string());
         for (index, posting) in entry.postings.iter().enumerate().filter(|(_, posting)| selection.takes(posting)) {
             let open = accounts.get(posting.account);
-            put(&Row {
+            put(Row {
                 sequence,
                 posting: index + 1,
                 date: entry.effective_on,
