@@ -1,188 +1,24 @@
-//! Linked batches through the engine: all or nothing, in one block, with verdicts that are kept and told again; and dry runs,
-//! which say the same and leave nothing behind.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    missing_docs
-)]
+//! Linked batches through the engine: all or nothing, in one block, with verdicts that are kept and told again.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::wildcard_enum_match_arm, missing_docs)]
 
 mod stage;
 
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::channel;
 
 use event_schemas::bounds::{BLOCK_MAX_BYTES, EXPIRIES_PER_BLOCK_MAX, TOTAL_MAX_MINOR};
-use event_schemas::command::{
-    AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer, ReverseEntry,
-    ReversedPart, VoidHold,
-};
+use event_schemas::command::{CashMove, PostEntry};
 use event_schemas::{
-    AccountId, BookId, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting, PrincipalId,
-    Rejection, Sequence, Timestamp,
+    AccountId, BookId, Command, CommandBody, CommandId, Event, EventBody, Money, Posting, Rejection, Sequence,
 };
-use ledger_core::audit::Auditor;
-use ledger_core::engine::{Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{
-    Answer, CommandSink, EngineFault, JournalReader, Preview, Previews, SubmitError, Verdict, WriterState,
+    Answer, CommandSink, EngineFault, Journal, JournalReader, Preview, SubmitError, Verdict, WriterState,
 };
-use ledger_core::state::State;
-use stage::{Hands, MapCheckpoints, MapIndex, START_US};
+use stage::Hands;
+use stage::talk::{
+    ask, audited, balance, capture, command, eur, hold, keep_busy, link, linked, open, opened, preview, replayed,
+    reverse, start, told, top_up, transfer, void,
+};
 use stores::memory::{MemoryBook, MemoryFault};
-
-fn start(book: &MemoryBook, hands: &Hands) -> Engine {
-    start_with(book, hands, EngineOptions { nonce: 42, ..EngineOptions::default() })
-}
-
-fn start_with(book: &MemoryBook, hands: &Hands, options: EngineOptions) -> Engine {
-    let checkpoints = Arc::<MapCheckpoints>::default();
-    let (journal, ids) = (Box::new(book.writer()), Box::<MapIndex>::default());
-    Engine::start(EngineParts { journal, ids, checkpoints, clock: hands.clock(), options }).unwrap()
-}
-
-/// An engine over a fresh book with accounts 10 and 11, and 100 on 10.
-fn opened() -> (MemoryBook, Hands, Engine) {
-    let (book, hands) = (MemoryBook::new(BookId::FIRST), Hands::new());
-    let engine = start(&book, &hands);
-    let answers = ask(&engine, vec![open(1, 10), open(2, 11), top_up(3, 10, 100)]).unwrap();
-    assert_eq!(told(&answers), ["ok"; 3]);
-    (book, hands, engine)
-}
-
-fn eur() -> Currency {
-    "EUR".parse().unwrap()
-}
-
-fn command(id: u128, body: CommandBody) -> Command {
-    Command { id: CommandId(id), actor: PrincipalId(7), body }
-}
-
-fn open(id: u128, account: u128) -> Command {
-    let (account, policy) = (AccountId(account), BalancePolicy::NO_OVERDRAFT);
-    let (code, owner) = (Box::default(), Box::default());
-    let kind = AccountKind::Liability;
-    command(id, CommandBody::OpenAccount(OpenAccount { account, code, kind, currency: eur(), owner, policy }))
-}
-
-fn top_up(id: u128, account: u128, minor: i128) -> Command {
-    let (account, amount) = (AccountId(account), Money::new(minor, eur()));
-    let (effective_on, reference) = (None, "".into());
-    command(id, CommandBody::TopUp(CashMove { account, amount, fee_minor: Some(0), effective_on, reference }))
-}
-
-fn transfer(id: u128, from: u128, to: u128, minor: i128) -> Command {
-    let (from, to, amount) = (AccountId(from), AccountId(to), Money::new(minor, eur()));
-    let (fee_minor, effective_on, reference) = (Some(0), None, "".into());
-    command(id, CommandBody::PostTransfer(PostTransfer { from, to, amount, fee_minor, effective_on, reference }))
-}
-
-fn hold(id: u128, minor: i128, after_us: Option<i64>) -> Command {
-    let (account, amount) = (AccountId(10), Money::new(minor, eur()));
-    let expires_at = after_us.map(|after| Timestamp(START_US + after));
-    command(id, CommandBody::PlaceHold(PlaceHold { account, amount, expires_at, reference: "".into() }))
-}
-
-fn capture(id: u128, hold: u128, minor: i128) -> Command {
-    let (hold, to, amount) = (CommandId(hold), AccountId(11), Money::new(minor, eur()));
-    let (fee_minor, last, effective_on, reference) = (Some(0), false, None, "".into());
-    command(id, CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference }))
-}
-
-fn void(id: u128, hold: u128) -> Command {
-    command(id, CommandBody::VoidHold(VoidHold { hold: CommandId(hold), reason: "".into() }))
-}
-
-fn reverse(id: u128, entry: u128, minor: Option<i128>) -> Command {
-    let parts = |amount_minor| (0..2).map(|posting| ReversedPart { posting, amount_minor }).collect();
-    let (entry, postings) = (CommandId(entry), minor.map(parts));
-    command(id, CommandBody::ReverseEntry(ReverseEntry { entry, postings, effective_on: None, reference: "".into() }))
-}
-
-fn ask(engine: &Engine, commands: Vec<Command>) -> Result<Vec<Answer>, EngineFault> {
-    let (sender, receiver) = channel();
-    engine.try_submit(commands, Box::new(move |answers| drop(sender.send(answers)))).unwrap();
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap()
-}
-
-fn link(engine: &Engine, commands: Vec<Command>) -> Result<Vec<Answer>, EngineFault> {
-    let (sender, receiver) = channel();
-    engine.try_submit_linked(commands, Box::new(move |answers| drop(sender.send(answers)))).unwrap();
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap()
-}
-
-fn preview(engine: &Engine, commands: Vec<Command>) -> Result<Previews, EngineFault> {
-    let (sender, receiver) = channel();
-    engine.try_preview(commands, Box::new(move |previews| drop(sender.send(previews)))).unwrap();
-    receiver.recv_timeout(Duration::from_secs(20)).unwrap()
-}
-
-/// Keeps the writer busy with a reply that waits, so that what comes makes one group; until the sender is dropped.
-fn keep_busy(engine: &Engine, command: Command) -> Sender<()> {
-    let (go, gate) = channel();
-    let (enter, entered) = channel();
-    let wait = move |_| {
-        enter.send(()).unwrap();
-        assert!(gate.recv().is_err());
-    };
-    engine.try_submit(vec![command], Box::new(wait)).unwrap();
-    entered.recv().unwrap();
-    go
-}
-
-fn word(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Accepted => "ok".into(),
-        Verdict::Rejected(Rejection::LinkedItemRefused { item, command }) => {
-            format!("linked to {item} ({})", command.0)
-        }
-        Verdict::Rejected(rejection) => rejection.code().into(),
-    }
-}
-
-/// Answers in words: `ok`, the code of the refusal, `again …` for one that is told again, `! field` for a conflict.
-fn told(answers: &[Answer]) -> Vec<String> {
-    let told = |answer: &Answer| match answer {
-        Answer::Recorded { verdict, replayed: false, .. } => word(verdict),
-        Answer::Recorded { verdict, replayed: true, .. } => format!("again {}", word(verdict)),
-        Answer::Conflict { field, .. } => format!("! {field}"),
-    };
-    answers.iter().map(told).collect()
-}
-
-fn linked(engine: &Engine, commands: Vec<Command>) -> Vec<String> {
-    told(&link(engine, commands).unwrap())
-}
-
-/// Every event with the block it is in, audited.
-fn audited(book: &MemoryBook) -> Vec<(usize, Sequence, Event)> {
-    let (mut auditor, mut events) = (Auditor::new(), Vec::new());
-    for (nth, block) in book.blocks().iter().enumerate() {
-        auditor.at(block.header().recorded_at);
-        for item in block.events() {
-            let (sequence, event) = item.unwrap();
-            auditor.observe(sequence, &event);
-            events.push((nth, sequence, event));
-        }
-    }
-    auditor.finish();
-    assert_eq!(auditor.findings(), []);
-    events
-}
-
-/// The state that the journal makes.
-fn replayed(book: &MemoryBook) -> State {
-    let mut state = State::new();
-    for (_, _, event) in audited(book) {
-        state.apply(&event).unwrap();
-    }
-    state
-}
-
-fn balance(book: &MemoryBook, account: u128) -> i128 {
-    replayed(book).account(AccountId(account)).unwrap().balance_minor()
-}
 
 #[test]
 fn all_or_nothing() {
@@ -562,95 +398,48 @@ fn sixty_four_submitters_of_linked_batches() {
 }
 
 #[test]
-fn a_dry_run_says_what_then_happens_and_leaves_no_trace() {
+fn wherever_a_crash_cuts_the_journal_no_batch_is_cut() {
     let (book, hands, engine) = opened();
-    let batch = vec![hold(10, 50, None), capture(11, 10, 20), transfer(12, 10, 11, 5), reverse(13, 12, None)];
-    let before = (book.blocks(), engine.status());
-    for _ in 0..3 {
-        let previews = preview(&engine, batch.clone()).unwrap();
-        assert_eq!(previews.at_sequence, engine.status().durable);
-        assert_eq!(previews.recorded_at, Timestamp(START_US));
-        let after = |nth: usize| match &previews.items[nth] {
-            Preview::Expected { verdict: Verdict::Accepted, accounts } => {
-                let row = |account: &ledger_core::state::Account| {
-                    (
-                        account.id.0,
-                        account.balance_minor(),
-                        account.debits_pending_minor,
-                        account.available_minor().unwrap(),
-                    )
-                };
-                accounts.iter().map(row).collect::<Vec<_>>()
-            }
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(after(0), [(10, 100, 50, 50)]);
-        assert_eq!(after(1), [(10, 80, 30, 50), (11, 20, 0, 20)]);
-        assert_eq!(after(2), [(10, 75, 30, 45), (11, 25, 0, 25)]);
-        assert_eq!(after(3), [(10, 80, 30, 50), (11, 20, 0, 20)]);
-    }
-    // What would be refused, and because of which.
-    let failing = vec![transfer(20, 10, 11, 60), transfer(21, 10, 11, 41), open(22, 40)];
-    let previews = preview(&engine, failing.clone()).unwrap();
-    let verdicts: Vec<_> = previews
-        .items
-        .iter()
-        .map(|item| match item {
-            Preview::Expected { verdict, accounts } => {
-                assert!(accounts.is_empty());
-                word(verdict)
-            }
-            Preview::Known(answer) => panic!("{answer:?}"),
+    let batches: Vec<_> = (1..=20_u128)
+        .map(|nth| {
+            let id = |step: u128| nth * 100 + step;
+            let last = if nth % 3 == 0 { 1_000 } else { 1 };
+            vec![hold(id(0), 3, None), capture(id(1), id(0), 1), transfer(id(2), 11, 10, last), void(id(3), id(0))]
         })
         .collect();
-    assert_eq!(verdicts, ["linked to 1 (21)", "insufficient_funds", "linked to 1 (21)"]);
-    assert_eq!((book.blocks(), engine.status()), before);
-    // The ids are as new as before.
-    assert_eq!(linked(&engine, failing), verdicts);
-    assert_eq!(linked(&engine, batch.clone()), ["ok"; 4]);
-    // An id that has its verdict is told it, or what differs.
-    let known = preview(&engine, vec![batch[2].clone()]).unwrap();
-    assert!(matches!(
-        &known.items[..],
-        [Preview::Known(Answer::Recorded { verdict: Verdict::Accepted, replayed: true, .. })]
-    ));
-    let other = preview(&engine, vec![transfer(12, 10, 11, 6)]).unwrap();
-    assert!(matches!(&other.items[..], [Preview::Known(Answer::Conflict { field: "amount", .. })]));
-    // A hold that is due by then is not in the way, though nothing has expired yet for lack of space.
-    assert_eq!(told(&ask(&engine, vec![hold(30, 50, Some(1_000_000))]).unwrap()), ["ok"]);
-    book.set_full(true);
-    hands.advance(2_000_000);
-    assert_eq!(ask(&engine, vec![open(31, 31)]), Err(EngineFault::ReadOnly));
-    let previews = preview(&engine, vec![transfer(32, 10, 11, 50)]).unwrap();
-    assert!(matches!(&previews.items[..], [Preview::Expected { verdict: Verdict::Accepted, .. }]));
-    book.set_full(false);
-    assert_eq!(told(&ask(&engine, vec![transfer(32, 10, 11, 50)]).unwrap()), ["ok"]);
-    engine.stop();
-    let (sender, receiver) = channel();
-    let stopped = engine.try_preview(batch, Box::new(move |previews| drop(sender.send(previews))));
-    assert_eq!(stopped, Err(SubmitError::Stopped));
-    assert!(receiver.recv().is_err());
-}
-
-#[test]
-fn what_waits_is_bounded_by_bytes_too() {
-    let (book, hands) = (MemoryBook::new(BookId::FIRST), Hands::new());
-    let engine = start_with(&book, &hands, EngineOptions { queue_max_bytes: 1, nonce: 42, ..EngineOptions::default() });
-    let go = keep_busy(&engine, open(1, 1));
-    let mut busy = false;
-    for id in 2..1_000 {
-        let preview = engine.try_preview(vec![open(id, id)], Box::new(|_| ()));
-        busy |= matches!(preview, Err(SubmitError::Busy { .. }));
-        if busy {
-            break;
-        }
+    for (nth, batch) in batches.iter().enumerate() {
+        // Some alone, some in one group with others.
+        let go = (nth % 4 == 0).then(|| keep_busy(&engine, open(10_000 + nth as u128, 10_000 + nth as u128)));
+        engine.try_submit_linked(batch.clone(), Box::new(|answers| assert!(answers.is_ok()))).unwrap();
+        drop(go);
     }
-    assert!(busy);
-    drop(go);
-    // What is larger than the bound by itself is taken when nothing waits.
-    let taken = (0..2_000).any(|_| {
-        std::thread::sleep(Duration::from_millis(5));
-        engine.try_submit(vec![open(5_000, 5_000)], Box::new(|_| ())).is_ok()
-    });
-    assert!(taken);
+    engine.stop();
+    let (whole, blocks) = (audited(&book), book.blocks());
+    // The book and its accounts are opened by two blocks.
+    for cut in 2..=blocks.len() {
+        let left = MemoryBook::new(BookId::FIRST);
+        left.writer().append(&blocks[..cut]).unwrap();
+        let last = blocks[cut - 1].header().last_sequence();
+        let verdicts = |batch: &[Command]| {
+            let of = |event: &Event| batch.iter().any(|command| event.cause.verdict_of() == Some(command.id));
+            whole.iter().filter(|(_, sequence, event)| *sequence <= last && of(event)).count()
+        };
+        assert!(batches.iter().all(|batch| [0, batch.len()].contains(&verdicts(batch))), "cut behind {last}");
+        // What is missing can be asked for again, in order, and ends as it did.
+        let engine = start(&left, &hands);
+        for (nth, batch) in (1..).zip(&batches) {
+            let again = verdicts(batch) > 0;
+            let expected = batch.iter().enumerate().map(|(place, command)| {
+                let word = match (nth % 3, place) {
+                    (0, 2) => "insufficient_funds".to_owned(),
+                    (0, _) => format!("linked to 2 ({})", command.id.0 - place as u128 + 2),
+                    _ => "ok".to_owned(),
+                };
+                if again { format!("again {word}") } else { word }
+            });
+            assert_eq!(linked(&engine, batch.clone()), expected.collect::<Vec<_>>());
+        }
+        engine.stop();
+        assert_eq!((balance(&left, 10), balance(&left, 11)), (balance(&book, 10), balance(&book, 11)));
+    }
 }

@@ -1,6 +1,8 @@
 //! What an engine in memory stands on: a clock whose hands a test moves, an id index and checkpoints in maps.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod talk;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
