@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::problem::{Code, Problem};
@@ -56,6 +58,29 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// What is read from an object and from nothing else. A struct alone would be read from an array, too: its members in their
+/// order.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Objects<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Objects(PhantomData)).map(Self)
+    }
+}
+
 /// A DTO that borrows from the body: implemented by its `'static` form, which stands for the type without its lifetime.
 pub(crate) trait Dto {
     /// The DTO of a body that lives for `'a`.
@@ -64,7 +89,8 @@ pub(crate) trait Dto {
 
 /// Reads a DTO.
 pub(crate) fn parse<T: Dto>(body: &[u8]) -> Result<T::Of<'_>, Problem> {
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    let read: Result<Object<T::Of<'_>>, _> = serde_json::from_slice(body);
+    read.map(|object| object.0).map_err(|error| explain::<T>(body, &error))
 }
 
 /// What is wrong with a body that `T` does not take.
@@ -157,7 +183,7 @@ fn nested(object: &Map<String, Value>) -> impl Iterator<Item = (&String, usize, 
 /// Whether the DTO takes every value of the tree, whatever may be missing.
 fn accepts_shape<T: Dto>(tree: &Value) -> bool {
     let bytes = serde_json::to_vec(tree).unwrap_or_default();
-    match serde_json::from_slice::<T::Of<'_>>(&bytes) {
+    match serde_json::from_slice::<Object<T::Of<'_>>>(&bytes) {
         Ok(_) => true,
         Err(error) => message_of(&error).starts_with("missing field"),
     }
@@ -213,6 +239,8 @@ mod tests {
             (&"[".repeat(1_000), Code::InvalidJson, ""),
             ("[]", Code::FieldInvalid, ""),
             ("null", Code::FieldInvalid, ""),
+            (r#"["a","b","1.00","EUR"]"#, Code::FieldInvalid, ""),
+            (r#"[null,"a","b","1.00","EUR",null,null,null]"#, Code::FieldInvalid, ""),
             ("{}", Code::MissingField, "#/from"),
             (&format!(r#"{{{good},"status":"done"}}"#), Code::UnknownField, "#/status"),
             (&format!(r#"{{{good},"a/b~":1}}"#), Code::UnknownField, "#/a~1b~0"),
@@ -243,6 +271,7 @@ mod tests {
                 "#/postings/1/rate",
             ),
             ("7", Code::FieldInvalid, "#/postings/1"),
+            (r#"["a","debit","1","EUR"]"#, Code::FieldInvalid, "#/postings/1"),
         ] {
             let body = format!(r#"{{"postings":[{good},{second}]}}"#);
             assert_eq!(refusal::<EntryRequest<'static>>(&body), (code, pointer.to_owned()), "{body}");

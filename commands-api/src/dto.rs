@@ -6,7 +6,7 @@ use event_schemas::{CommandId, Side};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::body::{Dto, Text};
+use crate::body::{Dto, Object, Text};
 use crate::openapi::types;
 
 /// `POST …/accounts`.
@@ -121,8 +121,8 @@ pub(crate) struct EntryRequest<'a> {
     #[schema(value_type = Option<types::CommandId>)]
     pub(crate) id: Option<CommandId>,
     #[serde(borrow)]
-    #[schema(min_items = 2, max_items = 1000)]
-    pub(crate) postings: Vec<PostingRequest<'a>>,
+    #[schema(value_type = Vec<PostingRequest>, min_items = 2, max_items = 1000)]
+    pub(crate) postings: Vec<Object<PostingRequest<'a>>>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::CivilDate>)]
     pub(crate) effective_on: Option<Text<'a>>,
@@ -200,8 +200,8 @@ pub(crate) struct ReverseRequest<'a> {
     #[schema(value_type = Option<types::CommandId>)]
     pub(crate) id: Option<CommandId>,
     #[serde(borrow)]
-    #[schema(min_items = 2, max_items = 1000)]
-    pub(crate) postings: Option<Vec<PartRequest<'a>>>,
+    #[schema(value_type = Option<Vec<PartRequest>>, min_items = 2, max_items = 1000)]
+    pub(crate) postings: Option<Vec<Object<PartRequest<'a>>>>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::CivilDate>)]
     pub(crate) effective_on: Option<Text<'a>>,

@@ -48,7 +48,7 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
         .postings
         .iter()
         .enumerate()
-        .map(|(at, request)| posting(request, at, asking.state.book))
+        .map(|(at, request)| posting(&request.0, at, asking.state.book))
         .collect::<Result<Postings, Problem>>()?;
     let entry = PostEntry {
         postings,

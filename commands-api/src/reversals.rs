@@ -78,7 +78,7 @@ fn prepare(
             return Err(Problem::field(Code::PostingsOutOfBounds, "#/postings", detail));
         }
         Some(parts) => {
-            let parts = parts.iter().enumerate().map(|(at, request)| part(request, at));
+            let parts = parts.iter().enumerate().map(|(at, request)| part(&request.0, at));
             let (parts, currencies) = parts.collect::<Result<(Vec<_>, Vec<_>), Problem>>()?;
             (Some(parts), currencies)
         }

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use event_schemas::bounds::BODY_MAX_BYTES;
-use utoipa::__dev::SchemaReferences;
+use utoipa::__dev::{SchemaReferences, Tags};
 use utoipa::Path;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{HttpMethod, Operation};
@@ -53,7 +53,7 @@ impl Route {
     /// A route that needs a key, whose bodies have at most so many bytes.
     pub(crate) fn of<P, H, F>(handler: H, body_max: usize) -> Self
     where
-        P: Path + SchemaReferences,
+        P: Path + SchemaReferences + for<'t> Tags<'t>,
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
@@ -66,7 +66,7 @@ impl Route {
     }
 
     /// A route that needs no key and answers everybody the same.
-    pub(crate) fn open<P: Path + SchemaReferences>(answer: fn() -> Response) -> Self {
+    pub(crate) fn open<P: Path + SchemaReferences + for<'t> Tags<'t>>(answer: fn() -> Response) -> Self {
         Self::described::<P>(false, |filter, metrics| {
             on(filter, move |State(state): State<ApiState>, request: Request| {
                 let metrics = Arc::clone(&metrics);
@@ -75,7 +75,7 @@ impl Route {
         })
     }
 
-    fn described<P: Path + SchemaReferences>(
+    fn described<P: Path + SchemaReferences + for<'t> Tags<'t>>(
         authenticated: bool,
         methods: impl FnOnce(MethodFilter, Arc<RouteMetrics>) -> MethodRouter<ApiState>,
     ) -> Self {
@@ -89,6 +89,8 @@ impl Route {
         let mut schemas = Vec::new();
         P::schemas(&mut schemas);
         let methods = methods(filter, Arc::new(RouteMetrics::new(path.clone(), method)));
-        Self { path, method, operation: P::operation(), schemas, authenticated, methods }
+        let mut operation = P::operation();
+        operation.tags = Some(P::tags().into_iter().map(str::to_owned).collect());
+        Self { path, method, operation, schemas, authenticated, methods }
     }
 }
