@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what a bare Debian 12 (or Ubuntu) lacks to build and test: a C++ compiler and libclang for RocksDB, hledger and
-# beancount, which check our exports. Does nothing where all is there; names what is missing where there is no apt.
+# beancount, which check our exports, and schemathesis, which checks the API. Does nothing where all is there; names what is
+# missing where there is no apt.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 missing=()
 need() { # need COMMAND PACKAGE...
@@ -14,6 +16,9 @@ need clang clang
 need curl curl
 need hledger hledger
 need bean-check beancount
+if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    missing+=(python3 python3-venv)
+fi
 if ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
     missing+=(libclang-dev)
 fi
@@ -36,4 +41,15 @@ fi
 if ! command -v cargo >/dev/null 2>&1 && [ ! -x "$HOME/.cargo/bin/cargo" ]; then
     echo "setup: Rust 1.95 or newer is missing: see https://rustup.rs" >&2
     exit 1
+fi
+
+# In an environment of its own under target/, at the versions that are pinned.
+tool=target/schemathesis
+pins=deploy/schemathesis/requirements.txt
+if ! cmp --silent "$pins" "$tool/requirements.txt"; then
+    echo "setup: installing schemathesis into $tool" >&2
+    rm -rf "$tool"
+    python3 -m venv "$tool"
+    "$tool/bin/pip" install --quiet --disable-pip-version-check --requirement "$pins"
+    cp "$pins" "$tool/requirements.txt"
 fi
