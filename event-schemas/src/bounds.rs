@@ -77,6 +77,21 @@ pub const BATCH_BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most rows on a page of a query.
 pub const PAGE_MAX_ROWS: usize = 1_000;
 
+/// The most events that one page of events, or one chunk of a stream of them, looks at to find those that a filter takes.
+pub const EVENT_SCAN_MAX: u64 = 65_536;
+
+/// The number of bytes of JSON from which on a page of events is full; an event more may begin below it.
+pub const EVENT_PAGE_FULL_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most streams of events that a server has open.
+pub const EVENT_STREAMS_MAX: usize = 64;
+
+/// The most streams of events that a principal has open, so that nobody takes them all.
+pub const EVENT_STREAMS_PER_PRINCIPAL_MAX: usize = 16;
+
+/// The number of bytes from which on a chunk of a stream of events is full; a stream keeps at most four chunks.
+pub const EVENT_CHUNK_FULL_BYTES: usize = 64 * 1024;
+
 /// The longest `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 

@@ -9,6 +9,7 @@ mod scan;
 mod stream;
 
 use axum::http::StatusCode;
+use event_schemas::bounds::{EVENT_PAGE_FULL_BYTES, EVENT_SCAN_MAX};
 use event_schemas::{AccountId, EventBody, Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,11 +28,6 @@ use crate::state::Shared;
 pub(crate) use stream::Streams;
 
 use scan::{Bounds, Filter, scan};
-
-/// The most events that one page looks at: with a filter, a page can be empty and yet have a next one.
-const PAGE_SCAN_MAX: u64 = 65_536;
-/// The number of bytes of JSON from which on a page is full.
-const PAGE_FULL_BYTES: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -136,7 +132,7 @@ pub(crate) async fn list(call: Call) -> Outcome {
         (None, after) => Sequence(after.unwrap_or(0)),
     };
     let durable = durable_from(state, after)?;
-    let bounds = Bounds { events: limit, bytes: PAGE_FULL_BYTES, scanned: PAGE_SCAN_MAX };
+    let bounds = Bounds { events: limit, bytes: EVENT_PAGE_FULL_BYTES, scanned: EVENT_SCAN_MAX };
     let mut feed = (state.feeds)();
     let task = tokio::task::spawn_blocking(move || scan(&mut *feed, after, durable, &filter, bounds));
     let found = match task.await {

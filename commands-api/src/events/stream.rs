@@ -18,6 +18,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use event_schemas::bounds::{
+    EVENT_CHUNK_FULL_BYTES, EVENT_SCAN_MAX, EVENT_STREAMS_MAX, EVENT_STREAMS_PER_PRINCIPAL_MAX,
+};
 use event_schemas::{PrincipalId, Sequence};
 use futures_core::Stream;
 use tokio::sync::{mpsc, watch};
@@ -29,14 +32,6 @@ use crate::call::{Call, Outcome};
 use crate::policy::{Action, permit};
 use crate::problem::{Code, Problem};
 
-/// The most streams of a server.
-const STREAMS_MAX: usize = 64;
-/// The most streams of a principal, so that nobody takes them all.
-const STREAMS_PER_PRINCIPAL_MAX: usize = 16;
-/// The number of bytes from which on a chunk is full. An event is never divided.
-const CHUNK_FULL_BYTES: usize = 64 * 1024;
-/// The most events that a chunk looks at, so that a filter which passes nothing leaves room for others.
-const CHUNK_SCAN_MAX: u64 = 65_536;
 /// How many chunks wait for the connection.
 const CHUNKS_WAITING: usize = 2;
 /// How often a stream without events says that it is alive.
@@ -66,7 +61,7 @@ impl Streams {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
         let own = open.get(&principal).copied().unwrap_or(0);
-        if all >= STREAMS_MAX || own >= STREAMS_PER_PRINCIPAL_MAX {
+        if all >= EVENT_STREAMS_MAX || own >= EVENT_STREAMS_PER_PRINCIPAL_MAX {
             return Err(Problem::new(Code::TooManyStreams).with_retry_after(5));
         }
         open.insert(principal, own + 1);
@@ -164,7 +159,7 @@ async fn follow(call: &Call, filter: Filter, mut after: Sequence, sender: &mpsc:
             chunk = Bytes::from_static(b": nothing new\n\n");
             continue;
         }
-        let bounds = Bounds { events: usize::MAX, bytes: CHUNK_FULL_BYTES, scanned: CHUNK_SCAN_MAX };
+        let bounds = Bounds { events: usize::MAX, bytes: EVENT_CHUNK_FULL_BYTES, scanned: EVENT_SCAN_MAX };
         let by = filter.clone();
         let task = tokio::task::spawn_blocking(move || {
             let found = scan(&mut *feed, after, durable, &by, bounds);
