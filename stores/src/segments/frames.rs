@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::{FRAME_HEADER, FrameHeader, is_zero, page_usize, segment_name};
+use super::format::{FRAME_HEADER, FrameHeader, PAGE, is_zero, segment_name};
 use super::storage::{Storage, StorageFile};
 
 const AHEAD_MIN: u64 = 16 * 1024;
@@ -151,14 +151,10 @@ impl FrameBuffer {
         Ok(None)
     }
 
-    /// Whether the header page of a segment is blank, and otherwise what it says.
-    pub(super) fn header_page(
-        &mut self,
-        storage: &Arc<dyn Storage>,
-        segment: u32,
-        limit: u64,
-    ) -> io::Result<HeaderPage> {
-        let page = self.raw(storage, segment, 0, page_usize() as u64, limit)?.unwrap_or_default();
+    /// Whether the header page of a segment is blank, and otherwise what it says. It is read without what lies behind it: the
+    /// writer may be writing there.
+    pub(super) fn header_page(&mut self, storage: &Arc<dyn Storage>, segment: u32) -> io::Result<HeaderPage> {
+        let page = self.raw(storage, segment, 0, PAGE, PAGE)?.unwrap_or_default();
         if is_zero(page) {
             return Ok(HeaderPage::Blank);
         }

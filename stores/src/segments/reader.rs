@@ -181,8 +181,7 @@ impl SegmentReader {
     /// Goes from the end of a segment's frames to the next segment.
     fn enter_next_segment(&mut self) -> Result<(), JournalFault> {
         let number = self.place.segment + 1;
-        let page =
-            self.frames.header_page(&self.storage, number, self.segment_bytes).map_err(|error| io_fault(&error))?;
+        let page = self.frames.header_page(&self.storage, number).map_err(|error| io_fault(&error))?;
         let HeaderPage::Header(header) = page else {
             return Err(self.damage("no frame stands here, and the next segment has no intact header"));
         };

@@ -287,7 +287,7 @@ impl Scan<'_> {
                     format!("a whole frame stands beyond the anchor that no crash leaves: {reason}"),
                 ));
             }
-            match self.buffer.header_page(self.storage, next.segment, self.segment_bytes)? {
+            match self.buffer.header_page(self.storage, next.segment)? {
                 HeaderPage::Header(page)
                     if page.number == next.segment
                         && page.first_sequence == header.first_sequence

@@ -188,7 +188,7 @@ impl Walk<'_> {
 
     fn header(&mut self, slot: &Slot) -> Result<(), OpenFault> {
         let number = self.place.segment;
-        match self.buffer.header_page(self.storage, number, slot.segment_bytes)? {
+        match self.buffer.header_page(self.storage, number)? {
             HeaderPage::Header(header) => {
                 let SegmentHeader { book, segment_bytes, first_sequence, previous, .. } = header;
                 if (book, header.number, segment_bytes) != (slot.book, number, slot.segment_bytes) {

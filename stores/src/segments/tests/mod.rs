@@ -3,6 +3,7 @@
 
 mod crash;
 mod faults;
+mod following;
 mod refusals;
 mod sabotage;
 
