@@ -1,22 +1,23 @@
 //! The engine in process: batches of transfers on a synced journal with id index, digests and checkpoints on, read models off.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use event_schemas::command::{AccountKind, BalancePolicy, OpenAccount, PostTransfer};
-use event_schemas::{
-    AccountId, BookId, Command, CommandBody, CommandId, Currency, Money, PrincipalId, Sequence, Timestamp,
-};
+use event_schemas::{BookId, Command, Sequence};
 use ledger_core::engine::{Engine, EngineOptions, EngineParts, replay};
 use ledger_core::ports::{
-    Answer, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, Head, Journal, SubmitError, Verdict,
+    Answer, CheckpointFault, Checkpoints, CommandSink, EngineFault, Head, Journal, SubmitError, Verdict,
 };
 use serde::Serialize;
+use stores::book::system_clock;
 use stores::embedded::{self, EmbeddedOptions};
 
-use crate::EngineArgs;
+use crate::booked::{AMPLE_MINOR, numbered, open, transfer};
+use crate::folder::folder_bytes;
+use crate::{EngineArgs, Ids};
 
 /// Submissions under way at a time: one being decided, one waiting, one being made.
 const UNDER_WAY: usize = 3;
@@ -27,7 +28,7 @@ pub(crate) struct EngineResult {
     pub(crate) transfers: u64,
     pub(crate) accounts: u64,
     pub(crate) batch: usize,
-    pub(crate) ids: &'static str,
+    pub(crate) ids: Ids,
     pub(crate) seconds: f64,
     pub(crate) transfers_per_second: f64,
     pub(crate) flushes: u64,
@@ -44,9 +45,10 @@ pub(crate) struct EngineResult {
     pub(crate) replay_events_per_second: f64,
 }
 
-pub(crate) fn run(args: &EngineArgs) -> anyhow::Result<EngineResult> {
-    std::fs::create_dir_all(&args.dir)?;
-    let folder = tempfile::Builder::new().prefix("bench-engine-").tempdir_in(&args.dir)?;
+pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult> {
+    ensure!(args.accounts >= 2 && args.transfers > 0, "it takes two accounts and a transfer");
+    eprintln!("engine: {} transfers with {} ids …", args.transfers, args.ids.name());
+    let folder = tempfile::Builder::new().prefix("bench-engine-").tempdir_in(dir)?;
     let data = folder.path().join("data");
     let options = EmbeddedOptions::default();
     embedded::create(&data, &options)?;
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &EngineArgs) -> anyhow::Result<EngineResult> {
     let engine = start(&data, &options)?;
     open_accounts(&engine, args.accounts)?;
     let before = engine.status();
-    let (seconds, mut latencies_us) = transfer(&engine, args)?;
+    let (seconds, mut latencies_us) = transfer_all(&engine, args)?;
     let after = engine.status();
     engine.stop();
     drop(engine);
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &EngineArgs) -> anyhow::Result<EngineResult> {
         transfers: args.transfers,
         accounts: args.accounts,
         batch: args.batch,
-        ids: if args.random_ids { "random" } else { "time-ordered" },
+        ids: args.ids,
         seconds,
         transfers_per_second: transfers / seconds,
         flushes: after.flushes_total - before.flushes_total,
@@ -92,41 +94,25 @@ pub(crate) fn run(args: &EngineArgs) -> anyhow::Result<EngineResult> {
     })
 }
 
-fn start(data: &std::path::Path, options: &EmbeddedOptions) -> anyhow::Result<Engine> {
+/// A journal of transfers in a fresh folder, closed.
+pub(crate) fn fill(data: &Path, args: &EngineArgs) -> anyhow::Result<()> {
+    let options = EmbeddedOptions::default();
+    embedded::create(data, &options)?;
+    let engine = start(data, &options)?;
+    open_accounts(&engine, args.accounts)?;
+    transfer_all(&engine, args)?;
+    Ok(())
+}
+
+fn start(data: &Path, options: &EmbeddedOptions) -> anyhow::Result<Engine> {
     let opened = embedded::open(data, options)?;
-    let monotonic = Instant::now();
-    let clock = Clock {
-        wall: Arc::new(|| {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-        }),
-        monotonic_us: Arc::new(move || i64::try_from(monotonic.elapsed().as_micros()).unwrap_or(i64::MAX)),
-    };
-    let options = EngineOptions { nonce: 0x5eed, ..EngineOptions::default() };
     Ok(Engine::start(EngineParts {
         journal: Box::new(opened.journal),
         ids: Box::new(opened.ids),
         checkpoints: Arc::new(opened.rocks),
-        clock,
-        options,
+        clock: system_clock(),
+        options: EngineOptions { nonce: 0x5eed, ..EngineOptions::default() },
     })?)
-}
-
-fn currency() -> Currency {
-    Currency::from_parts(*b"EUR", 2).expect("EUR is a currency")
-}
-
-fn account(number: u64) -> AccountId {
-    // Spread like random UUIDs, without keeping a list of them; the version bits are those of UUIDv4.
-    let random = (u128::from(mix(number)) << 64) | u128::from(mix(number ^ 0xa5a5_5a5a));
-    AccountId((random & !(0xf << 76)) | (4 << 76))
-}
-
-const fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 type Answers = Result<Vec<Answer>, EngineFault>;
@@ -134,18 +120,7 @@ type Answers = Result<Vec<Answer>, EngineFault>;
 fn open_accounts(engine: &Engine, accounts: u64) -> anyhow::Result<()> {
     let numbers: Vec<u64> = (0..accounts).collect();
     for chunk in numbers.chunks(4_096) {
-        let commands = chunk.iter().map(|number| Command {
-            id: CommandId(u128::from(*number) | (1 << 127)),
-            actor: PrincipalId(1),
-            body: CommandBody::OpenAccount(OpenAccount {
-                account: account(*number),
-                code: Box::default(),
-                kind: AccountKind::Liability,
-                currency: currency(),
-                owner: Box::default(),
-                policy: BalancePolicy::Limited { overdraft_minor: 1_000_000_000_000 },
-            }),
-        });
+        let commands = chunk.iter().map(|number| numbered(*number, open(*number, AMPLE_MINOR)));
         let (sender, receiver) = channel();
         engine.try_submit(commands.collect(), Box::new(move |answers| drop(sender.send(answers))))?;
         check(&receiver.recv()?)?;
@@ -163,7 +138,7 @@ fn check(answers: &Answers) -> anyhow::Result<()> {
 }
 
 /// Submits all transfers, made by this thread while the writer works on the other core; gives seconds and batch latencies.
-fn transfer(engine: &Engine, args: &EngineArgs) -> anyhow::Result<(f64, Vec<u64>)> {
+fn transfer_all(engine: &Engine, args: &EngineArgs) -> anyhow::Result<(f64, Vec<u64>)> {
     let (done, finished) = sync_channel::<(Instant, Answers)>(UNDER_WAY * 2);
     let mut latencies_us = Vec::new();
     let mut under_way = 0;
@@ -171,7 +146,7 @@ fn transfer(engine: &Engine, args: &EngineArgs) -> anyhow::Result<(f64, Vec<u64>
     let began = Instant::now();
     while made < args.transfers {
         let count = (args.transfers - made).min(args.batch as u64);
-        let commands = (made..made + count).map(|number| transfer_command(number, args)).collect();
+        let commands = (made..made + count).map(|number| transfer(number, args.accounts, args.ids)).collect();
         made += count;
         if under_way == UNDER_WAY {
             settle(&finished, &mut latencies_us)?;
@@ -206,25 +181,6 @@ fn settle(finished: &Receiver<(Instant, Answers)>, latencies_us: &mut Vec<u64>) 
     check(&answers)
 }
 
-fn transfer_command(number: u64, args: &EngineArgs) -> Command {
-    let random = mix(number);
-    let from = random % args.accounts;
-    let to = (from + 1 + (random >> 32) % (args.accounts - 1)) % args.accounts;
-    let high = if args.random_ids { mix(random) } else { ((1_790_000_000_000 + number / 600) << 16) | (number % 600) };
-    Command {
-        id: CommandId((u128::from(high) << 64) | u128::from(random)),
-        actor: PrincipalId(1),
-        body: CommandBody::PostTransfer(PostTransfer {
-            from: account(from),
-            to: account(to),
-            amount: Money::new(i128::from(random % 10_000) + 1, currency()),
-            fee_minor: Some(0),
-            effective_on: None,
-            reference: Box::default(),
-        }),
-    }
-}
-
 struct NoCheckpoints;
 
 impl Checkpoints for NoCheckpoints {
@@ -243,7 +199,7 @@ impl Checkpoints for NoCheckpoints {
 }
 
 /// Replays the whole journal into a state, hashes, chain and digests checked.
-fn replay_all(data: &std::path::Path, options: &EmbeddedOptions) -> anyhow::Result<(u64, f64)> {
+pub(crate) fn replay_all(data: &Path, options: &EmbeddedOptions) -> anyhow::Result<(u64, f64)> {
     let opened = embedded::open(data, options)?;
     let head: Head = opened.journal.head();
     let mut reader = opened.journal.reader()?;
@@ -257,14 +213,4 @@ fn replay_all(data: &std::path::Path, options: &EmbeddedOptions) -> anyhow::Resu
 fn percentile_ms(sorted_us: &[u64], part: f64) -> f64 {
     let place = ((sorted_us.len() as f64 * part).ceil() as usize).clamp(1, sorted_us.len().max(1));
     sorted_us.get(place - 1).map_or(0.0, |us| *us as f64 / 1_000.0)
-}
-
-fn folder_bytes(folder: &std::path::Path) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        sum += if meta.is_dir() { folder_bytes(&entry.path())? } else { meta.len() };
-    }
-    Ok(sum)
 }
