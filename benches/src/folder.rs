@@ -1,8 +1,10 @@
 //! What folders take on the disk.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+
+use anyhow::Context as _;
 
 /// The bytes of all files in a folder, those of spare segments included.
 pub(crate) fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
@@ -20,8 +22,13 @@ pub(crate) fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
 pub(crate) fn used_bytes(folder: &Path) -> anyhow::Result<u64> {
     let mut sum = 0;
     for entry in std::fs::read_dir(folder)? {
-        let mut file = File::open(entry?.path())?;
-        sum += used_of(&mut file)?;
+        let path = entry?.path();
+        match File::open(&path) {
+            Ok(mut file) => sum += used_of(&mut file).with_context(|| path.display().to_string())?,
+            // A spare segment that was given its name just now: nothing in it is used yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        }
     }
     Ok(sum)
 }

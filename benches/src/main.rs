@@ -161,7 +161,7 @@ struct HttpArgs {
     #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// How often each combination is measured, by turns
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     rounds: usize,
     /// Among how many accounts, if the load is uniform
     #[arg(long, default_value_t = 1_000)]
