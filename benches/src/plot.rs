@@ -1,9 +1,10 @@
-//! The plot beside `BENCHMARKS.md`: throughput and latency against connections, one transfer a request, read models on.
+//! The plot beside `BENCHMARKS.md`: throughput and latency against connections, one transfer a request, read models on. Upright
+//! lines reach from the lowest round to the highest.
 
 use std::fmt::Display;
 
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Switch;
 use crate::http::{CellResult, HttpResult, Load};
@@ -24,6 +25,8 @@ struct Line {
     color: RGBColor,
     dashed: bool,
     points: Vec<(f64, f64)>,
+    /// A place, and the lowest and the highest of the rounds there, if they are to be shown.
+    ranges: Vec<(f64, f64, f64)>,
 }
 
 /// The plot as SVG, or `None` if fewer than two numbers of connections were measured.
@@ -40,12 +43,15 @@ pub(crate) fn svg(result: &HttpResult) -> anyhow::Result<Option<String>> {
         let cells = result.cells.iter().filter(shown).filter(|cell| cell.cell.load == load);
         let mut points: Vec<_> = cells.filter_map(|cell| Some((place(cell)? as f64, figure(cell)))).collect();
         points.sort_by(|one, other| one.0.total_cmp(&other.0));
-        Line { name, color, dashed, points }
+        Line { name, color, dashed, points, ranges: Vec::new() }
     };
-    let throughput = [
-        line("uniform", Load::Uniform, UNIFORM, false, |cell| cell.transfers_per_second.median),
-        line("two hot accounts", Load::Hot, HOT, false, |cell| cell.transfers_per_second.median),
-    ];
+    let with_ranges = |name, load, color| {
+        let lowest = line(name, load, color, false, |cell| cell.transfers_per_second.lowest).points;
+        let highest = line(name, load, color, false, |cell| cell.transfers_per_second.highest).points;
+        let ranges = lowest.into_iter().zip(highest).map(|((at, from), (_, to))| (at, from, to)).collect();
+        Line { ranges, ..line(name, load, color, false, |cell| cell.transfers_per_second.median) }
+    };
+    let throughput = [with_ranges("uniform", Load::Uniform, UNIFORM), with_ranges("two hot accounts", Load::Hot, HOT)];
     let latency = [
         line("p99, uniform", Load::Uniform, UNIFORM, false, |cell| cell.p99_ms),
         line("p99, two hot", Load::Hot, HOT, false, |cell| cell.p99_ms),
@@ -79,7 +85,8 @@ fn panel(
     label: &dyn Fn(&f64) -> String,
 ) -> anyhow::Result<()> {
     let font = |size: i32| ("sans-serif", size).into_font().color(&INK);
-    let figures = lines.iter().flat_map(|line| &line.points).map(|(_, figure)| *figure);
+    let reached = lines.iter().flat_map(|line| &line.ranges).map(|(_, _, highest)| *highest);
+    let figures = lines.iter().flat_map(|line| &line.points).map(|(_, figure)| *figure).chain(reached);
     let top = figures.fold(least, f64::max) * 1.12;
     let last = connections.len().saturating_sub(1) as f64;
     let mut chart = ChartBuilder::on(area)
@@ -120,18 +127,13 @@ fn panel(
         };
         let (color, dashed) = (line.color, line.dashed);
         drawn.label(line.name).legend(move |(x, y)| {
-            let end = if dashed { x + 8 } else { x + 20 };
-            PathElement::new([(x, y), (end, y)], color.stroke_width(2))
+            let (dash, gap) = if dashed { (6, 4) } else { (20, 0) };
+            DashedPathElement::new([(x, y), (x + 20, y)], dash, gap, color.stroke_width(2))
         });
+        let reach =
+            line.ranges.iter().map(|(at, from, to)| PathElement::new([(*at, *from), (*at, *to)], color.mix(0.5)));
+        chart.draw_series(reach).map_err(drawing)?;
         chart.draw_series(points.map(|point| Circle::new(point, 3, color.filled()))).map_err(drawing)?;
-    }
-    // The first line in numbers, where there is room for them.
-    for line in lines.iter().take(usize::from(lines.len() <= 2)) {
-        for point in &line.points {
-            let style = font(12).pos(Pos::new(HPos::Center, VPos::Bottom));
-            let text = EmptyElement::at(*point) + Text::new(label(&point.1), (0, -8), style);
-            chart.draw_series([text]).map_err(drawing)?;
-        }
     }
     chart
         .configure_series_labels()
@@ -179,7 +181,7 @@ pub(crate) mod tests {
     fn the_plot_names_its_lines_its_axes_and_its_figures() {
         let text = svg(&result()).unwrap().unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
-        for shown in ["two hot accounts", "p99, uniform", "256", "milliseconds", "51,975"] {
+        for shown in ["two hot accounts", "p99, uniform", "256", "milliseconds", "20,000"] {
             assert!(text.contains(shown), "{shown} is missing");
         }
     }

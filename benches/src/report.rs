@@ -121,7 +121,8 @@ pub(crate) fn http(result: &HttpResult) -> anyhow::Result<String> {
         whole(result.accounts as f64)
     )?;
     if plot::svg(result)?.is_some() {
-        writeln!(out, "![Throughput and latency against connections]({PLOT})\n")?;
+        let what = "Throughput and latency against connections, one transfer a request, read models on";
+        writeln!(out, "![{what}]({PLOT})\n\n{what}; upright lines reach from the lowest round to the highest.\n")?;
     }
     writeln!(
         out,
