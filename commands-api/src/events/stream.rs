@@ -125,7 +125,7 @@ async fn follow(call: &Call, filter: Filter, mut after: Sequence, sender: &mpsc:
     let mut chunk = Bytes::from_static(b": the stream begins\n\n");
     let mut key_checked = Instant::now();
     loop {
-        if !chunk.is_empty() && !send(sender, std::mem::take(&mut chunk), &mut draining).await {
+        if !chunk.is_empty() && sender.send(std::mem::take(&mut chunk)).await.is_err() {
             return;
         }
         let sent = Instant::now();
@@ -190,14 +190,6 @@ async fn grown(progress: &mut Option<watch::Receiver<Sequence>>) {
 async fn ended(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|draining| *draining).await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Hands a chunk to the connection; `false` if nobody takes it any more or the server is stopping.
-async fn send(sender: &mpsc::Sender<Bytes>, chunk: Bytes, draining: &mut watch::Receiver<bool>) -> bool {
-    tokio::select! {
-        sent = sender.send(chunk) => sent.is_ok(),
-        () = ended(draining) => false,
     }
 }
 
