@@ -41,9 +41,10 @@ pub(crate) fn body_max(named: &[usize]) -> usize {
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) method: &'static str,
-    pub(crate) operation: Operation,
-    /// The schemas that the description refers to, by name.
-    pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
+    /// Makes its description, which only the document needs.
+    pub(crate) operation: fn() -> Operation,
+    /// Adds the schemas that the description refers to, by name.
+    pub(crate) schemas: fn(&mut Vec<(String, RefOr<Schema>)>),
     /// Whether it needs a key.
     pub(crate) authenticated: bool,
     pub(crate) methods: MethodRouter<ApiState>,
@@ -86,11 +87,12 @@ impl Route {
             [HttpMethod::Put] => ("PUT", MethodFilter::PUT),
             _ => unreachable!("{path}: a route has one method: get, post or put"),
         };
-        let mut schemas = Vec::new();
-        P::schemas(&mut schemas);
         let methods = methods(filter, Arc::new(RouteMetrics::new(path.clone(), method)));
-        let mut operation = P::operation();
-        operation.tags = Some(P::tags().into_iter().map(str::to_owned).collect());
-        Self { path, method, operation, schemas, authenticated, methods }
+        let operation = || {
+            let mut operation = P::operation();
+            operation.tags = Some(P::tags().into_iter().map(str::to_owned).collect());
+            operation
+        };
+        Self { path, method, operation, schemas: P::schemas, authenticated, methods }
     }
 }

@@ -53,8 +53,11 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
     let mut paths = BTreeMap::<&str, Map<String, Value>>::new();
     let mut schemas = Map::new();
     let plain = |value: Result<Value, serde_json::Error>| value.unwrap_or_default();
-    let listed = types::all().into_iter().chain(routes.iter().flat_map(|route| route.schemas.clone()));
-    let listed = listed.chain(of_problems());
+    let mut listed = types::all();
+    for route in routes {
+        (route.schemas)(&mut listed);
+    }
+    listed.extend(of_problems());
     for (name, schema) in listed {
         schemas.insert(name, plain(serde_json::to_value(schema)));
     }
@@ -63,7 +66,7 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
     schemas.extend(batch::schemas());
     schemas.insert("VerdictEvent".into(), verdict_event());
     for route in routes {
-        let operation = operation(route, plain(serde_json::to_value(&route.operation)));
+        let operation = operation(route, plain(serde_json::to_value((route.operation)())));
         paths.entry(&route.path).or_default().insert(route.method.to_ascii_lowercase(), operation);
     }
     json!({

@@ -56,7 +56,7 @@ pub(crate) struct CommandPath {
 pub(crate) struct IdempotencyKey {
     /// The identity of the command: 1 to 256 characters, bare or as a structured-field string. Needed if the body has no
     /// `id`; not both. A retry with the same key and content has one effect and gets the same verdict.
-    #[param(rename = "Idempotency-Key", value_type = Option<types::IdempotencyKeyText>)]
+    #[param(rename = "Idempotency-Key", value_type = types::IdempotencyKeyText, required = false)]
     idempotency_key: Option<String>,
 }
 
@@ -65,6 +65,6 @@ pub(crate) struct IdempotencyKey {
 #[into_params(parameter_in = Header)]
 pub(crate) struct LastEventId {
     /// The `id` of the event that was received last.
-    #[param(rename = "Last-Event-ID", value_type = Option<types::Sequence>)]
+    #[param(rename = "Last-Event-ID", value_type = types::Sequence, required = false)]
     last_event_id: Option<u64>,
 }

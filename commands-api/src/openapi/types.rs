@@ -5,6 +5,7 @@
 //! with the bounds that it is held to.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
 use event_schemas::command::AccountKind as EventAccountKind;
@@ -64,10 +65,13 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
 
 /// The codes that are taken: all texts of three capital letters that read as a currency.
 fn known_currencies() -> Vec<String> {
-    let letters = || 'A'..='Z';
-    let codes =
-        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
-    codes.filter(|code| code.parse::<Currency>().is_ok()).collect()
+    static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let letters = || 'A'..='Z';
+        let codes =
+            letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+        codes.filter(|code| code.parse::<Currency>().is_ok()).collect()
+    });
+    KNOWN.clone()
 }
 
 /// A placeholder.

@@ -1,6 +1,6 @@
 //! Every answer in these tests is one that the OpenAPI document tells of: its status, its type, its headers and its body.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use jsonschema::Validator;
@@ -37,10 +37,33 @@ fn validator(pointer: &str) -> Arc<Validator> {
     let mut made = MADE.lock().unwrap();
     let make = || {
         let mut schema = commands_api::openapi().pointer(pointer).unwrap().clone();
-        schema["components"] = commands_api::openapi()["components"].clone();
+        let mut needed = BTreeMap::new();
+        collect(&schema, &mut needed);
+        for (name, needed) in needed {
+            schema["components"]["schemas"][name] = needed.clone();
+        }
         Arc::new(jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap())
     };
     Arc::clone(made.entry(pointer.to_owned()).or_insert_with(make))
+}
+
+/// The schemas that a schema refers to, and those that they refer to.
+fn collect(schema: &Value, needed: &mut BTreeMap<String, &'static Value>) {
+    match schema {
+        Value::Object(members) => {
+            let name = members.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+            if let Some(name) = name
+                && !needed.contains_key(name)
+            {
+                let found = &commands_api::openapi()["components"]["schemas"][name];
+                needed.insert(name.to_owned(), found);
+                collect(found, needed);
+            }
+            members.values().for_each(|member| collect(member, needed));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, needed)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -220,6 +220,7 @@ fn system_clock() -> Clock {
 fn greet(config: &Config, address: std::net::SocketAddr, fresh: bool) {
     eprintln!("\nDoppia serves book {} at http://{address}", config.book);
     eprintln!("  data       {}{}", config.data.display(), if fresh { " (made now)" } else { "" });
+    eprintln!("  API        http://{address}/docs");
     let key = keys::admin_key_path(&config.data);
     if key.exists() {
         eprintln!("  admin key  {}", key.display());
