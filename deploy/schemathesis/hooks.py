@@ -3,6 +3,7 @@
 The others, and every request that is malformed on purpose, go as they were made.
 """
 
+import os
 import random
 import uuid
 
@@ -14,7 +15,7 @@ ACTED_ON = "acted:eur"
 ACTS = {"freeze_account", "unfreeze_account", "close_account"}
 REFERENCES = {"account", "from", "to"}
 
-dice = random.Random()
+dice = random.Random(os.environ.get("SEED"))
 commands, holds, cursors = [], [], {}
 
 
