@@ -25,6 +25,7 @@ pub mod notices;
 pub mod records;
 pub mod rejection;
 pub mod reversal;
+pub mod sabotage;
 pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;

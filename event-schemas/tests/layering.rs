@@ -106,6 +106,21 @@ fn no_crate_sees_what_it_must_not() {
     assert_eq!(graph.violations(), Vec::<String>::new());
 }
 
+/// The ways to go wrong are for the tests alone: no crate's defaults and no dependency among ours turns them on.
+#[test]
+fn nothing_that_is_shipped_is_sabotaged() {
+    let metadata = MetadataCommand::new().current_dir(env!("CARGO_MANIFEST_DIR")).no_deps().exec().unwrap();
+    let schemas = metadata.packages.iter().find(|package| package.name.as_str() == "event-schemas").unwrap();
+    assert!(schemas.features.contains_key("sabotage"));
+    let turns_on = |feature: &String| feature.contains("sabotage");
+    for package in &metadata.packages {
+        for (name, on) in &package.features {
+            assert!(name == "sabotage" || !on.iter().any(turns_on), "{}: {name}", package.name);
+        }
+        assert!(!package.dependencies.iter().any(|needed| needed.features.iter().any(turns_on)), "{}", package.name);
+    }
+}
+
 #[test]
 fn a_breach_is_told() {
     let breaches: &[(&str, &str, &[&str])] = &[

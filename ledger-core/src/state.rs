@@ -18,6 +18,7 @@ use event_schemas::bounds::TOTAL_MAX_MINOR;
 use event_schemas::codec::{CodecError, Reader, put_currency, put_id, put_signed, put_varint};
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
 use event_schemas::digest::ElementHash;
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{AccountId, BookId, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Side};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -96,6 +97,7 @@ impl Account {
     /// What may be taken from the account at most: balance, less what is held, plus the overdraft. `None` without bound.
     pub fn available_minor(&self) -> Option<i128> {
         let held_minor = match self.kind.normal_side() {
+            _ if on(Switch::HoldIgnored) => 0,
             Side::Debit => self.credits_pending_minor,
             Side::Credit => self.debits_pending_minor,
         };

@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{Block, BlockError, Sequence, Timestamp};
 
 use crate::ports::{EventFeed, FeedFault, RowChanges, Rows, RowsFault};
@@ -269,7 +270,14 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
                 if driven.applied.next() != sequence {
                     return Err(named(RunnerError::Gap { expected: driven.applied.next(), found: sequence }));
                 }
-                let applied = driven.projection.apply(&self.rows, place, &event, &mut self.changes);
+                if on(Switch::EventSkipped) && sequence.0.is_multiple_of(3) {
+                    driven.applied = sequence;
+                    continue;
+                }
+                let mut applied = driven.projection.apply(&self.rows, place, &event, &mut self.changes);
+                if on(Switch::AppliedTwice) && applied.is_ok() {
+                    applied = driven.projection.apply(&self.rows, place, &event, &mut self.changes);
+                }
                 if let Err(error) = applied {
                     let name = driven.projection.name();
                     return Err(RunnerFault { projection: Some(name), sequence, error: error.into() });
@@ -287,7 +295,7 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
         let mut changes = std::mem::take(&mut self.changes);
         for driven in &mut self.projections {
             driven.projection.flush(&mut changes);
-            if driven.applied > driven.committed {
+            if driven.applied > driven.committed && !on(Switch::CheckpointLost) {
                 changes.checkpoints.push((driven.projection.name(), driven.applied));
             }
         }

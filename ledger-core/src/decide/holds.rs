@@ -3,6 +3,7 @@
 use event_schemas::bounds::{HOLD_EXPIRES_AHEAD_MAX_DAYS, HOLDS_OPEN_MAX, TOTAL_MAX_MINOR};
 use event_schemas::command::{CaptureHold, PlaceHold, VoidHold};
 use event_schemas::event::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{CommandId, EventBody, Money, Posting, Postings, Rejection, Side, Timestamp};
 use smallvec::smallvec;
 
@@ -68,7 +69,9 @@ fn open_hold<'a>(state: &'a State, context: Context<'_>, id: CommandId) -> Resul
         }
         (None, _) => return Err(Rejection::HoldNotFound { hold: id }),
     };
-    if let Some(expires_at) = expires_at.filter(|deadline| *deadline <= context.recorded_at) {
+    if let Some(expires_at) = expires_at.filter(|deadline| {
+        *deadline < context.recorded_at || (*deadline == context.recorded_at && !on(Switch::CaptureAtDeadline))
+    }) {
         return Err(Rejection::HoldExpired { hold: id, expires_at });
     }
     found.ok_or(Rejection::HoldNotOpen { hold: id })
@@ -88,7 +91,7 @@ pub(super) fn capture(
     // An amount of another currency can't be compared; the check of the postings tells of it.
     let same_currency = state.account(hold.account).is_some_and(|account| account.currency == amount.currency);
     let left_minor = hold.left_minor.saturating_sub(total.amount_minor);
-    if same_currency && left_minor < 0 {
+    if same_currency && left_minor < 0 && !on(Switch::CaptureAboveHold) {
         let (left_minor, required_minor) = (hold.left_minor, total.amount_minor);
         return Err(Rejection::CaptureAboveHold { hold: capture.hold, left_minor, required_minor });
     }

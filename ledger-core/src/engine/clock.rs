@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use event_schemas::Timestamp;
 use event_schemas::bounds::{CLOCK_AHEAD_MAX_US, CLOCK_JUMP_MAX_DAYS};
+use event_schemas::sabotage::{Switch, on};
 
 use crate::ports::Clock;
 
@@ -104,7 +105,7 @@ impl ClockGuard {
         let drift_us = elapsed_us.checked_div(DRIFT_PARTS).unwrap_or(0);
         self.wall_us = expected_us.saturating_add(ahead_us.min(drift_us));
         self.monotonic_us = monotonic_us;
-        self.newest = self.newest.max(Timestamp(wall_us));
+        self.newest = if on(Switch::TimeBackwards) { Timestamp(wall_us) } else { self.newest.max(Timestamp(wall_us)) };
         Ok(self.newest)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use event_schemas::block::BlockPlace;
 use event_schemas::event::{BookOpened, ClockAccepted};
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{Block, BlockBuilder, BookId, CommandId, Event, EventBody, PrincipalId, Sequence};
 
 use super::checkpoints::CheckpointWriter;
@@ -169,7 +170,7 @@ fn newest_checkpoint(
             && let Some(block) = reader.block_at(sequence)?
             && let Ok(Some(event)) = block.event(sequence)
             && let EventBody::StateDigest(recorded) = event.body
-            && state.digest() == recorded.digest
+            && (state.digest() == recorded.digest || on(Switch::DigestUnchecked))
         {
             return Ok((state, sequence));
         }

@@ -3,6 +3,7 @@
 use event_schemas::CommandId;
 use event_schemas::codec::{CodecError, Reader, put_id, put_signed, put_varint};
 use event_schemas::event::EntryReversed;
+use event_schemas::sabotage::{Switch, on};
 
 use super::rows::Row;
 use super::{ApplyError, State};
@@ -65,7 +66,11 @@ impl Row for Reversed {
 impl State {
     /// How much of a posting of an entry was reversed, in minor units.
     pub fn reversed_minor(&self, entry: CommandId, posting: u32) -> i128 {
-        self.tables.reversed.get(&entry).map_or(0, |reversed| reversed.minor(posting))
+        self.tables
+            .reversed
+            .get(&entry)
+            .filter(|_| !on(Switch::ReversedTwice))
+            .map_or(0, |reversed| reversed.minor(posting))
     }
 
     pub(super) fn reverse(&mut self, reversal: &EntryReversed) -> Result<(), ApplyError> {

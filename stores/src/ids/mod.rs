@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{BlockHash, BookId, CommandId, Sequence};
 use ledger_core::ports::{IdIndex, IdIndexFault};
 
@@ -329,7 +330,7 @@ impl IdIndex for RunIndex {
             return Err(broken.clone());
         }
         let id = id.0;
-        if id > self.ceiling {
+        if id > self.ceiling || on(Switch::IdForgotten) {
             return Ok(None);
         }
         let probe = Probe::new(id, self.options.seed);

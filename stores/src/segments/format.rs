@@ -5,6 +5,7 @@
 //! none of them is zero and checked. So no bit of a journal is without a witness.
 
 use event_schemas::block::HEADER_BYTES as BLOCK_HEADER_BYTES;
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{BlockError, BlockHash, BlockHeader, BookId, Digest, Epoch, Sequence, Timestamp};
 
 /// Frames and the header of a segment are multiples of this many bytes.
@@ -365,7 +366,7 @@ impl FrameHeader {
         else {
             return false;
         };
-        blake3::Hasher::new().update(head).update(body).finalize().as_bytes() == hash
+        blake3::Hasher::new().update(head).update(body).finalize().as_bytes() == hash || on(Switch::DamageAccepted)
     }
 }
 
@@ -383,7 +384,8 @@ pub(super) fn follow_blocks(header: &FrameHeader, frame: &[u8], before: Last) ->
     let mut rest =
         usize::try_from(header.stored_bytes).ok().and_then(|stored| frame.get(FRAME_HEADER..FRAME_HEADER + stored));
     let mut last = before;
-    if header.previous != before.hash || header.first_sequence != before.sequence.next() {
+    let follows = header.previous == before.hash && header.first_sequence == before.sequence.next();
+    if !follows && !on(Switch::ChainUnchecked) {
         return Err("the frame does not follow the block before it".into());
     }
     for _ in 0..header.blocks {

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{Block, BlockHash, BookId, Epoch, Sequence};
 use ledger_core::ports::{AppendError, Head, Journal, JournalFault, JournalReader};
 
@@ -289,7 +290,7 @@ impl SegmentJournal {
     fn stop(&mut self, reason: String) -> AppendError {
         tracing::error!(reason, "the journal stops");
         let error = AppendError::Unknown(reason.clone());
-        self.stopped = Some(reason);
+        self.stopped = Some(reason).filter(|_| !on(Switch::FailedSyncRetried));
         self.witness = None;
         error
     }
@@ -333,10 +334,14 @@ impl SegmentJournal {
             epoch: self.epoch,
         };
         self.segment.write_at(self.buffer.get(from..).unwrap_or_default(), offset)?;
-        self.segment.sync_data()?;
+        if !on(Switch::SegmentSyncSkipped) {
+            self.segment.sync_data()?;
+        }
         let slot = slot_of(self.book, self.segment_bytes, &durable).encode();
         self.anchor.write_at(&slot, self.next_slot as u64 * PAGE)?;
-        self.anchor.sync_data()?;
+        if !on(Switch::AnchorSyncSkipped) {
+            self.anchor.sync_data()?;
+        }
         self.next_slot = 1 - self.next_slot;
         {
             let mut index = self.shared.index();
