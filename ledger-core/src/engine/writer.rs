@@ -13,6 +13,7 @@ use std::time::Duration;
 use event_schemas::block::BlockPlace;
 use event_schemas::bounds::{BLOCK_MAX_BYTES, DIGEST_EVERY_EVENTS, GROUP_MAX_COMMANDS};
 use event_schemas::event::StateDigest;
+use event_schemas::sabotage::{Switch, on};
 use event_schemas::{
     Block, BlockBuilder, BlockHash, Command, CommandId, Event, EventBody, RecordedEvent, Sequence, Timestamp,
 };
@@ -230,7 +231,11 @@ impl Writer {
         if !self.has_space(bytes.saturating_add(self.expiry_bytes(recorded_at, bytes)))? {
             return self.answer_without_space(group);
         }
-        let appended = self.decide_group(&mut group, recorded_at).and_then(|()| self.append(&group));
+        let decided = self.decide_group(&mut group, recorded_at);
+        if on(Switch::AnsweredEarly) {
+            group.submissions.iter_mut().for_each(|early| early.reply.give(Ok(early.answers.clone())));
+        }
+        let appended = decided.and_then(|()| self.append(&group));
         if let Err(stop) = appended {
             // The state is ahead of the journal now: nothing may be decided on it any more.
             for submission in group.submissions {
