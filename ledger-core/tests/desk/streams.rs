@@ -179,6 +179,11 @@ pub fn command() -> BoxedStrategy<CommandBody> {
 
 /// A stream of commands, most of them sensible.
 pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
+    stream_of(120)
+}
+
+/// The same, of fewer commands than so many behind the openings.
+pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
     // Most streams begin with the accounts they need, or nearly everything would be refused.
     let opened = (0..CODES.len()).map(|place| {
         (kind(), currency(), 0..400_i128).prop_map(move |(kind, currency, overdraft_minor)| {
@@ -193,7 +198,7 @@ pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
         })
     });
     let opened: Vec<_> = opened.collect();
-    (prop_oneof![4 => opened.prop_map(Some), 1 => Just(None)], prop::collection::vec(command(), 1..120))
+    (prop_oneof![4 => opened.prop_map(Some), 1 => Just(None)], prop::collection::vec(command(), 1..most))
         .prop_map(|(opened, rest)| opened.into_iter().flatten().chain(rest).collect())
         .prop_map(|mut commands: Vec<CommandBody>| {
             aim(&mut commands);
