@@ -1,5 +1,5 @@
 //! The thread of the read models. It follows the journal until it is told to end; a fault stops it with an alarm and
-//! leaves the commands alone.
+//! leaves the commands alone. A store that fails (a full disk) is tried again, from what is committed; no other fault is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +7,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use event_schemas::Sequence;
-use projections::Runner;
-use projections::ports::{EventFeed, Rows};
+use projections::ports::{EventFeed, Rows, RowsFault};
+use projections::{Runner, RunnerError};
 use tokio::sync::watch;
 
 /// How long the read models may take to catch up when the server ends. What is missing then is applied at the next start.
 const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// How long the first wait lasts after the store has failed; each further one is twice as long, up to `RETRY_MAX`.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+
+/// The longest wait between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How often a wait looks at the stop flag.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The running read models.
 pub(crate) struct ReadModels {
@@ -35,6 +44,56 @@ impl Drop for PanicAlarm<'_> {
     }
 }
 
+fn set(fault: &Mutex<Option<String>>, to: Option<String>) {
+    *fault.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}
+
+/// Waits, unless it is told to end.
+fn pause(wait: Duration, stop: &AtomicBool) {
+    let until = Instant::now() + wait;
+    while !stop.load(Ordering::Relaxed) && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Drives the read models until it is told to end or a fault comes that no waiting mends. Every attempt is a new runner: after
+/// a fault only what is committed can be trusted.
+fn follow(
+    mut feed: impl EventFeed,
+    rows: &(impl Rows + Clone),
+    stop: &AtomicBool,
+    fault: &Mutex<Option<String>>,
+    applied: &watch::Sender<Sequence>,
+) {
+    let mut wait = RETRY_MIN;
+    loop {
+        let mut first = None;
+        let mut runner = Runner::new(&mut feed, rows.clone(), projections::all());
+        let ended = runner.run(stop, &mut |reached| {
+            applied.send_replace(reached.sequence);
+            // The first progress is told before anything is written. Only a commit shows that the store is well again.
+            if *first.get_or_insert(reached.sequence) < reached.sequence && wait > RETRY_MIN {
+                tracing::info!(sequence = %reached.sequence, "the read models go on");
+                set(fault, None);
+                wait = RETRY_MIN;
+            }
+        });
+        let Err(error) = ended else { return };
+        // Nothing is skipped: the read models stay where they are until the store or somebody has mended it.
+        set(fault, Some(error.to_string()));
+        if !matches!(error.error, RunnerError::Rows(RowsFault::Io(_))) {
+            tracing::error!(%error, "ALARM: the read models have stopped; commands go on");
+            return;
+        }
+        tracing::error!(%error, ?wait, "ALARM: the read models stand still and will be tried again; commands go on");
+        pause(wait, stop);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
 impl ReadModels {
     /// Starts the thread.
     pub(crate) fn start(feed: impl EventFeed + 'static, rows: impl Rows + Clone + 'static) -> anyhow::Result<Self> {
@@ -45,15 +104,7 @@ impl ReadModels {
             let (rows, stop, fault) = (rows.clone(), Arc::clone(&stop), Arc::clone(&fault));
             std::thread::Builder::new().name("read-models".into()).spawn(move || {
                 let _alarm = PanicAlarm(&fault);
-                let mut runner = Runner::new(feed, rows, projections::all());
-                let ended = runner.run(&stop, &mut |reached| {
-                    applied.send_replace(reached.sequence);
-                });
-                if let Err(error) = ended {
-                    // Nothing is skipped: the read models stay where they are until somebody has looked.
-                    tracing::error!(%error, "ALARM: the read models have stopped; commands go on");
-                    *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-                }
+                follow(feed, &rows, &stop, &fault, &applied);
             })?
         };
         Ok(Self { rows: Arc::new(rows), progress, fault, stop, thread })
