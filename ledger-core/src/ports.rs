@@ -1,7 +1,9 @@
 //! Ports: what the engine needs of the world, as traits that `stores` implements. All are synchronous; an adapter that
 //! needs a runtime owns it.
 
-use event_schemas::{Block, BlockHash, Command, CommandId, Epoch, RecordedEvent, Rejection, Sequence, Timestamp};
+use event_schemas::{
+    Block, BlockHash, Command, CommandId, Epoch, EventBody, RecordedEvent, Rejection, Sequence, Timestamp,
+};
 
 use crate::state::Account;
 
@@ -157,6 +159,8 @@ pub enum Preview {
         /// The accounts that it would touch, each once, as they would be after it (and after the commands linked before it). Empty if
         /// it would be refused.
         accounts: Vec<Account>,
+        /// What would be recorded of it, the verdict last; of one that would be refused, nothing.
+        events: Vec<EventBody>,
     },
     /// Its id has its verdict already: what a submission would be answered.
     Known(Answer),
@@ -270,6 +274,9 @@ pub trait CommandSink: Send + Sync {
     /// Asks what a command, or several as a linked batch, would get at the next durable sequence. Nothing is recorded. It works
     /// without space, too.
     fn try_preview(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError>;
+
+    /// The same of commands that are decided each on its own. They are bounded as a linked batch is.
+    fn try_preview_each(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError>;
 
     /// Asks for the recorded verdict of a command.
     fn try_lookup(&self, id: CommandId, reply: LookupReply) -> Result<(), SubmitError>;

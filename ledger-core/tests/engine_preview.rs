@@ -25,7 +25,7 @@ fn a_dry_run_says_what_then_happens_and_leaves_no_trace() {
         assert_eq!(previews.at_sequence, engine.status().durable);
         assert_eq!(previews.recorded_at, Timestamp(START_US));
         let after = |nth: usize| match &previews.items[nth] {
-            Preview::Expected { verdict: Verdict::Accepted, accounts } => {
+            Preview::Expected { verdict: Verdict::Accepted, accounts, .. } => {
                 let row = |account: &ledger_core::state::Account| {
                     (
                         account.id.0,
@@ -50,7 +50,7 @@ fn a_dry_run_says_what_then_happens_and_leaves_no_trace() {
         .items
         .iter()
         .map(|item| match item {
-            Preview::Expected { verdict, accounts } => {
+            Preview::Expected { verdict, accounts, .. } => {
                 assert!(accounts.is_empty());
                 word(verdict)
             }

@@ -222,7 +222,7 @@ proptest! {
                 let previews = preview(&engine, now.to_vec());
                 prop_assert_eq!(previews.at_sequence.0, record.events.len() as u64);
                 for (item, (verdict, changed)) in previews.items.iter().zip(&expected) {
-                    let Preview::Expected { verdict: told, accounts } = item else { panic!("{item:?}") };
+                    let Preview::Expected { verdict: told, accounts, .. } = item else { panic!("{item:?}") };
                     prop_assert_eq!(told, verdict);
                     // Those that it touched: among them all that changed.
                     prop_assert!(changed.iter().all(|account| accounts.contains(account)));

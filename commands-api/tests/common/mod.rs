@@ -222,6 +222,10 @@ impl CommandSink for Scripted {
         Err(SubmitError::Stopped)
     }
 
+    fn try_preview_each(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
+        Err(SubmitError::Stopped)
+    }
+
     fn try_lookup(&self, _: CommandId, reply: LookupReply) -> Result<(), SubmitError> {
         match self.next() {
             Script::Found(found) => reply(Ok(found.map(|found| *found))),

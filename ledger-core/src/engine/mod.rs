@@ -232,7 +232,12 @@ impl CommandSink for Engine {
 
     fn try_preview(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError> {
         let bytes = self.checked_linked(&commands)?;
-        self.queue.push(Work::Preview { commands, bytes, reply })
+        self.queue.push(Work::Preview { commands, bytes, linked: true, reply })
+    }
+
+    fn try_preview_each(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError> {
+        let bytes = self.checked_linked(&commands)?;
+        self.queue.push(Work::Preview { commands, bytes, linked: false, reply })
     }
 
     fn try_lookup(&self, id: CommandId, reply: LookupReply) -> Result<(), SubmitError> {

@@ -15,7 +15,7 @@ pub(super) enum Work {
     /// Decide these, each on its own or all or nothing.
     Commands { commands: Vec<Command>, bytes: usize, linked: bool, reply: Reply },
     /// Say what these would get, all or nothing.
-    Preview { commands: Vec<Command>, bytes: usize, reply: PreviewReply },
+    Preview { commands: Vec<Command>, bytes: usize, linked: bool, reply: PreviewReply },
     /// Find this verdict.
     Lookup { id: CommandId, reply: LookupReply },
 }

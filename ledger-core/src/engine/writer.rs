@@ -203,7 +203,7 @@ impl Writer {
         for work in work {
             match work {
                 Work::Lookup { id, reply } => lookups.push((id, Owed::new(reply))),
-                Work::Preview { commands, reply, .. } => previews.push((commands, Owed::new(reply))),
+                Work::Preview { commands, linked, reply, .. } => previews.push((commands, linked, Owed::new(reply))),
                 Work::Commands { commands, bytes: more, linked, reply } => {
                     bytes = bytes.saturating_add(more);
                     let answers = Vec::with_capacity(commands.len());
@@ -222,7 +222,7 @@ impl Writer {
         }
         outcome?;
         // Only now is the state what is durable.
-        previews.into_iter().try_for_each(|(commands, reply)| self.preview(&commands, reply))
+        previews.into_iter().try_for_each(|(commands, linked, reply)| self.preview(&commands, linked, reply))
     }
 
     fn decide_and_append(&mut self, mut group: Group, bytes: usize) -> Result<(), Stop> {

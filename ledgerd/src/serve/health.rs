@@ -148,6 +148,10 @@ mod tests {
             Err(SubmitError::Stopped)
         }
 
+        fn try_preview_each(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
+            Err(SubmitError::Stopped)
+        }
+
         fn try_lookup(&self, _: CommandId, _: LookupReply) -> Result<(), SubmitError> {
             Err(SubmitError::Stopped)
         }

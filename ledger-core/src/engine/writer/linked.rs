@@ -36,6 +36,19 @@ impl Batch {
         Self { before, events: Vec::new(), verdicts: BTreeMap::new() }
     }
 
+    /// Notes an event that was applied.
+    pub(super) fn push(&mut self, event: Event) {
+        if let Some(id) = event.cause.verdict_of() {
+            self.verdicts.insert(id, self.events.len());
+        }
+        self.events.push(event);
+    }
+
+    /// Its events so far.
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     fn sequence(&self, place: usize) -> Sequence {
         Sequence(self.before.0.saturating_add(u64::try_from(place).unwrap_or(u64::MAX))).next()
     }
@@ -118,10 +131,7 @@ impl Writer {
         }
         for event in decision.events(command) {
             self.apply(&event)?;
-            if let Some(id) = event.cause.verdict_of() {
-                batch.verdicts.insert(id, batch.events.len());
-            }
-            batch.events.push(event);
+            batch.push(event);
         }
         Ok(None)
     }
