@@ -1,7 +1,7 @@
 # One-liners. A recipe that needs more is a script in deploy/ or a subcommand of our own binaries.
 CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 
-.PHONY: help setup build demo test bench ci fmt lint
+.PHONY: help setup build demo test sabotage bench ci fmt lint
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
@@ -18,10 +18,13 @@ demo: build ## imports a real bank into ./demo-data, proves the journal, goes on
 test: setup ## all tests
 	$(CARGO) test --release --workspace
 
+sabotage: ## breaks the ledger on purpose, one way after the other: the tests must notice each
+	@CARGO=$(CARGO) deploy/sabotage.sh
+
 bench: build ## measures, and writes BENCHMARKS.md
 	$(CARGO) run --release -p benches -- all --ledgerd target/release/ledgerd --write BENCHMARKS.md
 
-ci: fmt test lint ## what CI runs
+ci: fmt test lint sabotage ## what CI runs
 
 fmt: ## fails if the code is not formatted
 	$(CARGO) fmt --all --check
