@@ -44,6 +44,17 @@ impl CivilDate {
         Self::from_jiff(Date::new(year, month, day).ok()?)
     }
 
+    /// The first day of its month.
+    #[must_use]
+    pub fn month_start(self) -> Self {
+        Self::from_jiff(self.to_jiff().first_of_month()).unwrap_or(self)
+    }
+
+    /// The first day of the month after its own; `None` behind the year 9999.
+    pub fn next_month_start(self) -> Option<Self> {
+        Self::from_jiff(self.to_jiff().last_of_month().tomorrow().ok()?)
+    }
+
     fn from_jiff(date: Date) -> Option<Self> {
         let epoch = jiff::civil::date(1970, 1, 1);
         Self::from_days(epoch.until(date).ok()?.get_days())
