@@ -210,6 +210,22 @@ mod tests {
     }
 
     #[test]
+    fn months_begin_on_their_first_day() {
+        for (day, start, next) in [
+            ("2026-11-21", "2026-11-01", Some("2026-12-01")),
+            ("2026-12-31", "2026-12-01", Some("2027-01-01")),
+            ("2028-02-29", "2028-02-01", Some("2028-03-01")),
+            ("2027-02-01", "2027-02-01", Some("2027-03-01")),
+            ("0001-01-01", "0001-01-01", Some("0001-02-01")),
+            ("9999-12-31", "9999-12-01", None),
+        ] {
+            let day: CivilDate = day.parse().unwrap();
+            assert_eq!(day.month_start().to_string(), start);
+            assert_eq!(day.next_month_start().map(|day| day.to_string()).as_deref(), next);
+        }
+    }
+
+    #[test]
     fn times_are_read_and_shown_in_utc() {
         for (text, micros) in [
             ("1970-01-01T00:00:00Z", Some(0)),
