@@ -9,6 +9,7 @@
 
 mod audit;
 mod journal;
+mod postgres;
 mod read_models;
 mod replay;
 pub mod report;
