@@ -134,6 +134,10 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip)]
     pub standby: bool,
+    /// How long a writer must be silent before another may take over, in milliseconds [default: 4000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip)]
+    pub lease_ms: Option<u64>,
     /// Go on although the database server may lose what it acknowledges; for development
     #[arg(long)]
     #[serde(skip)]
@@ -166,6 +170,7 @@ impl Settings {
         };
         put("journal", "url", self.journal.clone().map(Into::into));
         put("journal", "standby", self.standby.then_some(true.into()));
+        put("journal", "lease_ms", self.lease_ms.map(Into::into));
         put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
         put("log", "filter", self.log.clone().map(Into::into));

@@ -80,7 +80,7 @@ pub struct LogConfig {
 }
 
 /// The journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JournalConfig {
     /// Where the journal is kept: `postgres://user@host:5432/database`. Without it, in the data folder.
@@ -88,6 +88,8 @@ pub struct JournalConfig {
     pub url: Option<JournalUrl>,
     /// Wait until the book has no other writer, instead of refusing to start. Of a journal in PostgreSQL.
     pub standby: bool,
+    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal in PostgreSQL.
+    pub lease_ms: u64,
     /// Go on although the database server may lose what it acknowledges. For development.
     pub allow_unsafe_server: bool,
     /// The witness file, on another disk. Without one, an older copy of the whole folder goes unseen.
@@ -187,6 +189,19 @@ impl Default for LogConfig {
     }
 }
 
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            standby: false,
+            lease_ms: 4_000,
+            allow_unsafe_server: false,
+            witness: None,
+            segment_bytes: None,
+        }
+    }
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self { max_connections: 512, head_timeout_s: 10, write_timeout_s: 30, drain_timeout_s: 10 }
@@ -267,6 +282,9 @@ impl Config {
                 "a witness guards a journal in the data folder; a database has its own backups",
             );
         }
+        if !(200..=600_000).contains(&self.journal.lease_ms) {
+            return wrong("journal.lease_ms", "200 to 600000");
+        }
         if self.journal.url.is_none() && self.journal.standby {
             return wrong("journal.standby", "only a journal in a database can have a standby");
         }
@@ -318,6 +336,7 @@ mod tests {
             ("[journal]\nurl = \"mysql://u:geheim@h/d\"", "journal.url: "),
             ("[journal]\nurl = \"postgres://h/d\"\nwitness = \"/w\"", "journal.witness: "),
             ("[journal]\nstandby = true", "journal.standby: "),
+            ("[journal]\nlease_ms = 1", "journal.lease_ms: "),
             ("data = [", "doppia.toml"),
         ] {
             let error = load(toml, json!({})).unwrap_err();

@@ -2,6 +2,7 @@
 //! way. What follows in `serve` does not know the difference.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use commands_api::Feeds;
@@ -75,6 +76,7 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: &JournalUrl) -> 
     let local = Local::open(&config.data, options).with_context(place)?;
     let mut postgres = PostgresOptions::new(url.parse()?, config.book_id());
     postgres.holder = holder();
+    postgres.lease_ttl = Duration::from_millis(config.journal.lease_ms);
     postgres.standby = config.journal.standby;
     postgres.allow_unsafe_server = config.journal.allow_unsafe_server;
     let journal = PostgresJournal::open(&postgres)?;
