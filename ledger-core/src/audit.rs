@@ -10,6 +10,8 @@
 mod entries;
 mod holds;
 mod linked;
+mod rejections;
+mod settings;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,12 +19,12 @@ use std::fmt;
 
 use event_schemas::bounds::{AMOUNT_MAX_MINOR, EFFECTIVE_EARLIEST_DAYS, POSTINGS_MAX, POSTINGS_MIN, TOTAL_MAX_MINOR};
 use event_schemas::codec::{put_currency, put_id, put_signed};
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
+use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, FeeKind, OpenAccount, SetFeeRule};
 use event_schemas::digest::ElementHash;
-use event_schemas::event::{CommandRejected, StateDigest};
+use event_schemas::event::StateDigest;
 use event_schemas::{
     AccountId, BookId, Cause, CivilDate, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting,
-    Rejection, Sequence, Side, Timestamp,
+    Sequence, Side, Timestamp,
 };
 
 use entries::{Entries, Judged};
@@ -60,6 +62,14 @@ pub enum Law {
     ReversedAtMostOnce,
     /// Where a linked batch is refused, its commands are refused side by side in one block, one of them for its own reason.
     LinkedTogether,
+    /// The versions of a setting rise, what it says can be, and periods are closed in order and when they are over.
+    SettingsInOrder,
+    /// A fee that is left to the rule is what the rule in force says.
+    FeeByRule,
+    /// A transfer up to an amount moves no more than that, and no less than there is.
+    UpToWhatIsThere,
+    /// Nothing is posted with an effective date in a closed period.
+    PeriodsKept,
     /// No total passes 10^36 minor units.
     TotalsInBounds,
     /// Over all accounts of a currency, debits equal credits.
@@ -88,6 +98,10 @@ impl Law {
             Self::DeadlinesKept => "deadlines_kept",
             Self::ReversedAtMostOnce => "reversed_at_most_once",
             Self::LinkedTogether => "linked_together",
+            Self::SettingsInOrder => "settings_in_order",
+            Self::FeeByRule => "fee_by_rule",
+            Self::UpToWhatIsThere => "up_to_what_is_there",
+            Self::PeriodsKept => "periods_kept",
             Self::TotalsInBounds => "totals_in_bounds",
             Self::TrialBalanceZero => "trial_balance_zero",
             Self::RejectionHolds => "rejection_holds",
@@ -184,6 +198,12 @@ pub struct Auditor {
     entries: Entries,
     /// What was reversed: of which entry, of the posting in which place.
     reversed: BTreeMap<(CommandId, u32), i128>,
+    /// The fee rules in force.
+    fee_rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
+    /// The last day that is closed.
+    closed: Option<CivilDate>,
+    /// The versions of customers' preferences.
+    preferences: BTreeMap<Box<str>, u64>,
     /// The place in a linked batch that was refused.
     linked: Linked,
     /// When the block was recorded, if the caller tells.
@@ -268,6 +288,7 @@ impl Auditor {
         }
         self.add_holds(&mut set);
         self.add_reversed(&mut set);
+        self.add_settings(&mut set);
         set.digest()
     }
 
@@ -296,11 +317,13 @@ impl Auditor {
             }
             EventBody::EntryPosted(entry) => {
                 self.keep_entry(event.cause, &entry.postings);
+                self.check_entry(sequence, entry);
                 self.entry_posted(sequence, entry.effective_on, &entry.postings);
             }
             EventBody::HoldPlaced(placed) => self.hold_placed(sequence, event.cause, placed),
             EventBody::HoldCaptured(captured) => {
                 self.keep_entry(event.cause, &captured.postings);
+                self.check_capture(sequence, captured);
                 self.hold_captured(sequence, captured);
             }
             EventBody::HoldVoided(voided) => self.hold_voided(sequence, voided),
@@ -309,13 +332,13 @@ impl Auditor {
             EventBody::CommandRejected(rejected) => self.command_rejected(sequence, rejected),
             EventBody::StateDigest(recorded) => self.state_digest(sequence, recorded),
             EventBody::ClockAccepted(_) | EventBody::JournalRestored(_) => {}
+            EventBody::FeeRuleSet(rule) => self.fee_rule_set(sequence, rule),
+            EventBody::PeriodClosed(close) => self.period_closed(sequence, close),
+            EventBody::NotificationPreferencesSet(preferences) => self.preferences_set(sequence, preferences),
             EventBody::LimitsSet(_)
             | EventBody::LimitCharged(_)
             | EventBody::LimitReleased(_)
             | EventBody::CalendarPublished(_)
-            | EventBody::FeeRuleSet(_)
-            | EventBody::PeriodClosed(_)
-            | EventBody::NotificationPreferencesSet(_)
             | EventBody::AccessLogged(_) => {
                 self.find(sequence, Law::OneVerdict, "has no place in a book yet".into());
             }
@@ -350,6 +373,7 @@ impl Auditor {
             EventBody::BookOpened(_)
                 | EventBody::StateDigest(_)
                 | EventBody::ClockAccepted(_)
+                | EventBody::JournalRestored(_)
                 | EventBody::HoldExpired(_)
         );
         let fits = match event.cause {
@@ -432,6 +456,7 @@ impl Auditor {
         if effective_on.days() < EFFECTIVE_EARLIEST_DAYS {
             self.find(sequence, Law::EntryInBounds, format!("counts for {effective_on}"));
         }
+        self.check_period(sequence, effective_on);
         let before: BTreeMap<AccountId, i128> = postings
             .iter()
             .filter_map(|posting| Some((posting.account, self.accounts.get(&posting.account)?.balance_minor())))
@@ -484,65 +509,6 @@ impl Auditor {
         if currency != posting.money.currency {
             let text = format!("{:?} on account {id} of {currency:?}", posting.money.currency);
             self.find(sequence, Law::CurrencyMatches, text);
-        }
-    }
-
-    /// Checks what a rejection says of the accounts. What it says of the command alone is for `decide` and its tests.
-    fn command_rejected(&mut self, sequence: Sequence, rejected: &CommandRejected) {
-        let known = |id: &AccountId| self.accounts.get(id);
-        let status = |id: &AccountId, status| known(id).is_some_and(|account| account.status == status);
-        let holds = match &rejected.rejection {
-            Rejection::AccountExists { account } | Rejection::BalanceOverflow { account } => known(account).is_some(),
-            Rejection::AccountNotFound { account } => known(account).is_none(),
-            Rejection::AccountClosed { account } => status(account, Status::Closed),
-            Rejection::AccountFrozen { account } => status(account, Status::Frozen),
-            Rejection::AccountNotFrozen { account } => status(account, Status::Open),
-            Rejection::CurrencyMismatch { account, account_currency } => {
-                known(account).is_some_and(|known| known.currency == *account_currency)
-            }
-            Rejection::AccountNotEmpty { account, balance_minor } => {
-                *balance_minor != 0 && known(account).is_some_and(|known| known.balance_minor() == *balance_minor)
-            }
-            Rejection::InsufficientFunds { account, available_minor, required_minor } => {
-                required_minor > available_minor
-                    && known(account).and_then(AuditedAccount::available_minor) == Some(*available_minor)
-            }
-            Rejection::HoldNotPossible { account } => {
-                known(account).is_some_and(|known| known.kind.normal_side() == Side::Debit)
-            }
-            Rejection::AccountHasHolds { account, held_minor } => {
-                *held_minor != 0 && known(account).is_some_and(|known| known.held_minor == *held_minor)
-            }
-            Rejection::ExpiryOutOfRange { .. }
-            | Rejection::HoldNotFound { .. }
-            | Rejection::HoldNotOpen { .. }
-            | Rejection::HoldExpired { .. }
-            | Rejection::CaptureAboveHold { .. }
-            | Rejection::TooManyHolds { .. } => self.hold_rejection_holds(&rejected.rejection),
-            Rejection::OriginalNotFound { .. }
-            | Rejection::OriginalNotAnEntry { .. }
-            | Rejection::OriginalIsReversal { .. }
-            | Rejection::OriginalReversed { .. }
-            | Rejection::ReversalAboveOriginal { .. } => self.reversal_rejection_holds(&rejected.rejection),
-            Rejection::EntryUnbalanced { debits_minor, credits_minor, .. } => debits_minor != credits_minor,
-            Rejection::PostingsOutOfBounds { .. }
-            | Rejection::AmountNotPositive
-            | Rejection::AmountTooLarge
-            | Rejection::EffectiveDateOutOfRange { .. }
-            | Rejection::AccountCodeInvalid
-            | Rejection::SameAccount { .. }
-            | Rejection::LinkedItemRefused { .. }
-            | Rejection::LimitNotPositive
-            | Rejection::FeeRuleInvalid
-            | Rejection::PeriodClosed { .. }
-            | Rejection::PeriodNotOver { .. }
-            | Rejection::VersionNotNewer { .. }
-            | Rejection::CalendarInvalid { .. }
-            | Rejection::CalendarMissing
-            | Rejection::LimitExceeded { .. } => true,
-        };
-        if !holds && !self.decided_behind_others() {
-            self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));
         }
     }
 

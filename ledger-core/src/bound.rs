@@ -17,15 +17,7 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
     let amount = |minor: i128| {
         if minor.unsigned_abs() > TOTAL_MAX_MINOR.unsigned_abs() { Err(OutOfBounds("amount")) } else { Ok(()) }
     };
-    if matches!(
-        command.body,
-        CommandBody::TransferUpTo(_)
-            | CommandBody::SetLimits(_)
-            | CommandBody::PublishCalendar(_)
-            | CommandBody::SetFeeRule(_)
-            | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_)
-    ) {
+    if matches!(command.body, CommandBody::SetLimits(_) | CommandBody::PublishCalendar(_)) {
         return Err(OutOfBounds("type"));
     }
     match &command.body {

@@ -1,15 +1,17 @@
-//! The resident state of a book: every account with its totals, every open hold, what was reversed of which entry, and
-//! nothing that could be derived.
+//! The resident state of a book: every account with its totals, every open hold, what was reversed of which entry, the settings
+//! that decisions look at, and nothing that could be derived.
 //!
 //! Shape: accounts stand in a vector in the order of their opening; a hash table that is looked up and never iterated maps
 //! ids to places. A row takes about 200 bytes, its hash for the digest included, so a million accounts take 200 MB.
-//! Open holds and reversed entries stand in ordered maps beside them (`holds.rs`, `reversals.rs`): some 250 bytes each.
+//! Open holds and reversed entries stand in ordered maps beside them (`holds.rs`, `reversals.rs`): some 250 bytes each; and so
+//! do fee rules, the closed period and the versions of preferences (`settings.rs`).
 //! Deliberately absent: holds that have ended, codes, owners, texts and history (read models have them), and verdicts (the id index and the
 //! journal have them).
 
 mod holds;
 mod reversals;
 mod rows;
+mod settings;
 mod undo;
 
 use std::hash::BuildHasher as _;
@@ -193,7 +195,7 @@ pub enum ApplyError {
 }
 
 /// The version of a checkpoint's bytes. Another one is passed over, and the journal is replayed.
-const CHECKPOINT_VERSION: u8 = 2;
+const CHECKPOINT_VERSION: u8 = 3;
 
 /// What is neither an account nor a row: small, so that an attempt keeps it whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -301,13 +303,22 @@ impl State {
                 }
             }
             EventBody::CommandRejected(_) | EventBody::ClockAccepted(_) | EventBody::JournalRestored(_) => Ok(()),
+            EventBody::FeeRuleSet(rule) => {
+                self.set_fee_rule(rule);
+                Ok(())
+            }
+            EventBody::PeriodClosed(close) => {
+                self.close_period(close);
+                Ok(())
+            }
+            EventBody::NotificationPreferencesSet(preferences) => {
+                self.set_preferences(preferences);
+                Ok(())
+            }
             EventBody::LimitsSet(_)
             | EventBody::LimitCharged(_)
             | EventBody::LimitReleased(_)
             | EventBody::CalendarPublished(_)
-            | EventBody::FeeRuleSet(_)
-            | EventBody::PeriodClosed(_)
-            | EventBody::NotificationPreferencesSet(_)
             | EventBody::AccessLogged(_) => Err(ApplyError::NotOfABook),
         }
     }
@@ -405,7 +416,7 @@ impl State {
         }
     }
 
-    /// The digest of the state: of the rows of accounts, open holds and reversed entries as a set. It leaves times, cuts, epochs and the nonce out, so the same
+    /// The digest of the state: of its rows as a set. It leaves times, cuts, epochs and the nonce out, so the same
     /// commands give the same digest on every store. Costs one hash per row that changed since the last call.
     pub fn digest(&mut self) -> Digest {
         let mut places = std::mem::take(&mut self.changed_places);

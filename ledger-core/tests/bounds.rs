@@ -12,7 +12,7 @@ use event_schemas::bounds::{
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
 use event_schemas::event::BookOpened;
 use event_schemas::{
-    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
+    AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
     PrincipalId, Sequence, Timestamp, testing,
 };
 use ledger_core::bound;
@@ -176,17 +176,16 @@ proptest! {
             return Ok(());
         }
         let decision = decide(&rich_state(), Context { recorded_at: NOW, named: None }, &command);
-        let (id, actor) = (command.id, command.actor);
         let mut bytes = Vec::new();
-        prop_assert!(decision.opens.len() < EVENTS_PER_COMMAND_MAX);
-        for open in decision.opens {
-            Event { cause: Cause::Consequence { command: id, actor }, body: EventBody::AccountOpened(open) }
-                .encode(&mut bytes);
+        let mut count = 0;
+        for event in decision.events(&command) {
+            let before = bytes.len();
+            event.encode(&mut bytes);
+            prop_assert!(bytes.len() - before <= EVENT_MAX_BYTES);
+            count += 1;
         }
-        let before = bytes.len();
-        Event { cause: Cause::Verdict { command: id, actor }, body: decision.verdict }.encode(&mut bytes);
+        prop_assert!(count <= EVENTS_PER_COMMAND_MAX);
         prop_assert!(bytes.len() <= bound::event_bytes(&command), "{} of {:?}", bytes.len(), command);
-        prop_assert!(bytes.len() - before <= EVENT_MAX_BYTES);
     }
 }
 

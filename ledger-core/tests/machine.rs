@@ -119,7 +119,15 @@ fn reworded(body: &mut CommandBody) -> &'static str {
         CommandBody::CaptureHold(capture) => (&mut capture.reference, "reference"),
         CommandBody::VoidHold(void) => (&mut void.reason, "reason"),
         CommandBody::ReverseEntry(reverse) => (&mut reverse.reference, "reference"),
-        other => unreachable!("the streams have no {other:?}"),
+        CommandBody::TransferUpTo(transfer) => (&mut transfer.reference, "reference"),
+        CommandBody::ClosePeriod(close) => (&mut close.reason, "reason"),
+        CommandBody::SetNotificationPreferences(preferences) => (&mut preferences.owner, "owner"),
+        CommandBody::SetLimits(limits) => (&mut limits.owner, "owner"),
+        CommandBody::PublishCalendar(calendar) => (&mut calendar.zone, "zone"),
+        CommandBody::SetFeeRule(rule) => {
+            rule.rate_ppm ^= 1;
+            return "rate_ppm";
+        }
     };
     *words = "other words".into();
     field

@@ -226,6 +226,13 @@ fn streams_reach_what_they_should() {
         "capture_above_hold",
         "hold_not_possible",
         "account_has_holds",
+        "ledger.fee_rule.set.v1",
+        "ledger.period.closed.v1",
+        "ledger.notification_preferences.set.v1",
+        "fee_rule_invalid",
+        "version_not_newer",
+        "period_closed",
+        "period_not_over",
     ] {
         assert!(met.get(name).is_some_and(|count| *count > 5), "{name}: {met:?}");
     }

@@ -1,15 +1,16 @@
 //! Holds: placed, captured, voided, expired. The state, the balance and the hold are looked at in one step (law 5).
 
 use event_schemas::bounds::{HOLD_EXPIRES_AHEAD_MAX_DAYS, HOLDS_OPEN_MAX, TOTAL_MAX_MINOR};
-use event_schemas::command::{CaptureHold, PlaceHold, VoidHold};
+use event_schemas::command::{CaptureHold, FeeKind, PlaceHold, VoidHold};
 use event_schemas::event::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
 use event_schemas::sabotage::{Switch, on};
 use event_schemas::{CommandId, EventBody, Money, Posting, Postings, Rejection, Side, Timestamp};
 use smallvec::smallvec;
 
-use super::{
-    Context, Opens, amount_rejection, check_amounts, check_postings, effective_date, living, push_fee, two_sides,
-};
+use super::fees::{Fee, fee};
+use super::postings::{amount_rejection, check_accounts, check_amounts, check_funds, effective_date, two_sides};
+use super::system::push_fee;
+use super::{Context, Opens, living};
 use crate::state::{AccountStatus, Hold, State};
 
 const DAY_US: i64 = 86_400_000_000;
@@ -83,9 +84,10 @@ pub(super) fn capture(
     capture: &CaptureHold,
     opens: &mut Opens,
 ) -> Result<EventBody, Rejection> {
-    let (amount, fee) = (capture.amount, Money::new(capture.fee_minor.unwrap_or(0), capture.amount.currency));
+    let amount = capture.amount;
+    let Fee { money: fee, rule } = fee(state, FeeKind::Capture, amount, capture.fee_minor);
     let total = check_amounts(amount, fee)?;
-    let effective_on = effective_date(context, capture.effective_on)?;
+    let effective_on = effective_date(state, context, capture.effective_on)?;
     let hold = open_hold(state, context, capture.hold)?;
     two_sides(hold.account, capture.to)?;
     // An amount of another currency can't be compared; the check of the postings tells of it.
@@ -97,12 +99,13 @@ pub(super) fn capture(
     }
     let mut postings: Postings = smallvec![Posting::debit(hold.account, total), Posting::credit(capture.to, amount)];
     push_fee(state, fee, &mut postings, opens);
-    check_postings(state, &postings, opens, Some((hold.account, total.amount_minor)))?;
+    check_accounts(state, &postings, opens)?;
+    check_funds(state, &postings, Some((hold.account, total.amount_minor)))?;
     let (released_minor, left_minor) = if capture.last { (left_minor, 0) } else { (0, left_minor) };
     Ok(EventBody::HoldCaptured(HoldCaptured {
         hold: capture.hold,
         last: capture.last,
-        fee_rule: capture.fee_minor.is_none().then_some(0),
+        fee_rule: rule,
         released_minor,
         left_minor,
         effective_on,

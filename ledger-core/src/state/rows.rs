@@ -1,4 +1,4 @@
-//! Rows of the state other than accounts, each kind in a table of its own: open holds, what was reversed of an entry.
+//! Rows of the state other than accounts, each kind in a table of its own: open holds, what was reversed of an entry, settings.
 //!
 //! There are few of them beside the accounts, and they come and go, so they stand in an ordered map. As with accounts, a row is
 //! hashed when the digest is asked for and only if it changed; one that goes takes its hash out of the digest at once.
@@ -10,10 +10,12 @@ use std::collections::BTreeMap;
 
 use event_schemas::MultisetHash;
 use event_schemas::codec::{CodecError, Reader, put_varint};
+use event_schemas::command::SetFeeRule;
 use event_schemas::digest::ElementHash;
 
 use super::holds::Holds;
 use super::reversals::Reversed;
+use super::settings::{ClosedThrough, PreferencesVersion};
 
 /// What a row holds.
 pub(super) trait Row: Sized {
@@ -50,15 +52,18 @@ pub(super) trait Table {
 pub(super) struct Tables {
     pub(super) holds: Holds,
     pub(super) reversed: Rows<Reversed>,
+    pub(super) fee_rules: Rows<SetFeeRule>,
+    pub(super) closed: Rows<ClosedThrough>,
+    pub(super) preferences: Rows<PreferencesVersion>,
 }
 
 impl Tables {
-    pub(super) fn all(&self) -> [&dyn Table; 2] {
-        [&self.holds, &self.reversed]
+    pub(super) fn all(&self) -> [&dyn Table; 5] {
+        [&self.holds, &self.reversed, &self.fee_rules, &self.closed, &self.preferences]
     }
 
-    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 2] {
-        [&mut self.holds, &mut self.reversed]
+    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 5] {
+        [&mut self.holds, &mut self.reversed, &mut self.fee_rules, &mut self.closed, &mut self.preferences]
     }
 }
 

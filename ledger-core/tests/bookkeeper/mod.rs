@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
-use event_schemas::command::{AccountKind, BalancePolicy, CaptureHold, OpenAccount, PlaceHold, ReverseEntry};
+use event_schemas::command::{
+    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, ReverseEntry, SetFeeRule, TransferUpTo,
+};
 use event_schemas::{
     AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Rejection, Side, Timestamp,
 };
@@ -26,6 +28,9 @@ pub struct Model {
     pub reversals: Vec<CommandId>,
     /// What was reversed: of this entry, of the posting in this place, so much.
     pub reversed: Vec<(CommandId, u32, i128)>,
+    pub rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
+    pub closed: Option<CivilDate>,
+    pub preferences: BTreeMap<Box<str>, u64>,
 }
 
 /// A hold: what is left of it, zero once it has ended.
@@ -86,12 +91,27 @@ impl Model {
                 Ok(())
             }
             CommandBody::ReverseEntry(reverse) => self.reverse(id, reverse),
-            CommandBody::TransferUpTo(_)
-            | CommandBody::SetLimits(_)
-            | CommandBody::PublishCalendar(_)
-            | CommandBody::SetFeeRule(_)
-            | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_) => {
+            CommandBody::TransferUpTo(transfer) => self.up_to(id, transfer),
+            CommandBody::SetFeeRule(rule) => self.set_rule(rule),
+            CommandBody::ClosePeriod(close) => {
+                let (mut refused, today) = (Vec::new(), self.today());
+                if close.through >= today {
+                    refused.push(Rejection::PeriodNotOver { today });
+                }
+                if let Some(through) = self.closed.filter(|closed| close.through <= *closed) {
+                    refused.push(Rejection::PeriodClosed { through });
+                }
+                first(refused)?;
+                self.closed = Some(close.through);
+                Ok(())
+            }
+            CommandBody::SetNotificationPreferences(preferences) => {
+                let version = self.preferences.entry(preferences.owner.clone()).or_default();
+                newer(preferences.version, *version)?;
+                *version = preferences.version;
+                Ok(())
+            }
+            CommandBody::SetLimits(_) | CommandBody::PublishCalendar(_) => {
                 unreachable!("the streams have none of these")
             }
             CommandBody::OpenAccount(open) => self.open(open),
@@ -120,7 +140,7 @@ impl Model {
             }),
             CommandBody::TopUp(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
+                let fee = self.fee(FeeKind::TopUp, cash.amount, cash.fee_minor);
                 let postings = [
                     Posting::debit(clearing, cash.amount),
                     Posting::credit(cash.account, cash.amount),
@@ -131,7 +151,7 @@ impl Model {
             }
             CommandBody::Withdraw(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
+                let fee = self.fee(FeeKind::Withdrawal, cash.amount, cash.fee_minor);
                 let postings = [
                     paid(cash.account, cash.amount, fee),
                     Posting::credit(clearing, cash.amount),
@@ -140,7 +160,7 @@ impl Model {
                 self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
             }
             CommandBody::PostTransfer(transfer) => {
-                let fee = Money::new(transfer.fee_minor.unwrap_or(0), transfer.amount.currency);
+                let fee = self.fee(FeeKind::Transfer, transfer.amount, transfer.fee_minor);
                 let postings = [
                     paid(transfer.from, transfer.amount, fee),
                     Posting::credit(transfer.to, transfer.amount),
@@ -158,12 +178,83 @@ impl Model {
                 for posting in &entry.postings {
                     amount(posting.money.amount_minor, 1, &mut refused);
                 }
-                date(entry.effective_on, &mut refused);
+                self.date(entry.effective_on, &mut refused);
                 self.postings(&entry.postings, refused)?;
                 self.entries.insert(id, entry.postings.to_vec());
                 Ok(())
             }
         }
+    }
+
+    fn today(&self) -> CivilDate {
+        Timestamp(NOON.0 + self.now).date_utc()
+    }
+
+    fn date(&self, named: Option<CivilDate>, refused: &mut Vec<Rejection>) {
+        let (earliest, today) = (CivilDate::from_ymd(1900, 1, 1).unwrap(), self.today());
+        let latest = CivilDate::from_days(today.days() + 366).unwrap();
+        if named.is_some_and(|date| date < earliest || date > latest) {
+            refused.push(Rejection::EffectiveDateOutOfRange { earliest, latest });
+        }
+        if let Some(through) = self.closed.filter(|closed| named.is_some_and(|date| date <= *closed)) {
+            refused.push(Rejection::PeriodClosed { through });
+        }
+    }
+
+    /// What the command names, or what the rule says: of the two whole numbers about the exact fee, the nearer one, and the even
+    /// one where both are as near.
+    fn fee(&self, kind: FeeKind, amount: Money, named: Option<i128>) -> Money {
+        let by_rule = || {
+            let rule = self.rules.get(&(kind, amount.currency))?;
+            let exact = amount.amount_minor.checked_mul(i128::from(rule.rate_ppm))?;
+            let below = exact.div_euclid(1_000_000);
+            let far = |whole: i128| ((whole * 1_000_000 - exact).abs(), whole % 2 != 0);
+            let nearest = [below, below + 1].into_iter().min_by_key(|whole| far(*whole))?;
+            let fee = (rule.fixed_minor + nearest).max(rule.min_minor);
+            Some(rule.max_minor.map_or(fee, |max| fee.min(max)))
+        };
+        Money::new(named.or_else(by_rule).unwrap_or(0), amount.currency)
+    }
+
+    fn set_rule(&mut self, rule: &SetFeeRule) -> Result<(), Rejection> {
+        let mut refused = Vec::new();
+        for part in [Some(rule.fixed_minor), Some(rule.min_minor), rule.max_minor].into_iter().flatten() {
+            if part < 0 {
+                refused.push(Rejection::FeeRuleInvalid);
+            }
+            if part > AMOUNT_MAX_MINOR {
+                refused.push(Rejection::AmountTooLarge);
+            }
+        }
+        if rule.rate_ppm > 1_000_000 || rule.max_minor.is_some_and(|max| max < rule.min_minor) {
+            refused.push(Rejection::FeeRuleInvalid);
+        }
+        let key = (rule.kind, rule.currency);
+        refused.extend(newer(rule.version, self.rules.get(&key).map_or(0, |rule| rule.version)).err());
+        first(refused)?;
+        self.rules.insert(key, rule.clone());
+        Ok(())
+    }
+
+    fn up_to(&mut self, id: CommandId, transfer: &TransferUpTo) -> Result<(), Rejection> {
+        let (from, to, at_most) = (transfer.from, transfer.to, transfer.at_most);
+        let mut refused = Vec::new();
+        amount(at_most.amount_minor, 1, &mut refused);
+        self.date(transfer.effective_on, &mut refused);
+        if from == to {
+            refused.push(Rejection::SameAccount { account: from });
+        }
+        let lowered = self.accounts.get(&from).filter(|page| raises(page.kind, Side::Debit) < 0);
+        let room = lowered.and_then(Page::room_minor);
+        if let Some(available_minor) = room.filter(|room| *room <= 0) {
+            refused.push(Rejection::InsufficientFunds { account: from, available_minor, required_minor: 1 });
+        }
+        let minor = room.filter(|room| *room > 0).map_or(at_most.amount_minor, |room| room.min(at_most.amount_minor));
+        let moved = Money::new(minor, at_most.currency);
+        let postings = [Posting::debit(from, moved), Posting::credit(to, moved)];
+        self.postings(&postings, refused)?;
+        self.entries.insert(id, postings.to_vec());
+        Ok(())
     }
 
     fn place(&mut self, id: CommandId, place: &PlaceHold) -> Result<(), Rejection> {
@@ -215,7 +306,7 @@ impl Model {
     }
 
     fn capture(&mut self, id: CommandId, capture: &CaptureHold) -> Result<(), Rejection> {
-        let fee = Money::new(capture.fee_minor.unwrap_or(0), capture.amount.currency);
+        let fee = self.fee(FeeKind::Capture, capture.amount, capture.fee_minor);
         let required_minor = capture.amount.amount_minor + fee.amount_minor;
         let mut refused = Vec::new();
         let slip = match self.slip(capture.hold) {
@@ -262,7 +353,7 @@ impl Model {
         if let Some(parts) = reverse.postings.as_ref().filter(|parts| parts.len() < 2) {
             refused.push(Rejection::PostingsOutOfBounds { count: u32::try_from(parts.len()).unwrap() });
         }
-        date(reverse.effective_on, &mut refused);
+        self.date(reverse.effective_on, &mut refused);
         let known = entry.0 < id.0;
         let Some(original) = self.entries.get(&entry).cloned() else {
             refused.push(match (known, self.reversals.contains(&entry)) {
@@ -366,7 +457,7 @@ impl Model {
         if money.amount_minor.saturating_add(fee.amount_minor) > AMOUNT_MAX_MINOR {
             refused.push(Rejection::AmountTooLarge);
         }
-        date(effective_on, &mut refused);
+        self.date(effective_on, &mut refused);
         if parties.0 == parties.1 {
             refused.push(Rejection::SameAccount { account: parties.0 });
         }
@@ -463,11 +554,8 @@ fn amount(minor: i128, least: i128, refused: &mut Vec<Rejection>) {
     }
 }
 
-fn date(named: Option<CivilDate>, refused: &mut Vec<Rejection>) {
-    let (earliest, latest) = (CivilDate::from_ymd(1900, 1, 1).unwrap(), CivilDate::from_ymd(2027, 11, 22).unwrap());
-    if named.is_some_and(|date| date < earliest || date > latest) {
-        refused.push(Rejection::EffectiveDateOutOfRange { earliest, latest });
-    }
+fn newer(version: u64, applied: u64) -> Result<(), Rejection> {
+    if version > applied { Ok(()) } else { Err(Rejection::VersionNotNewer { applied }) }
 }
 
 /// The condition of the lowest number; of several, the one met first.

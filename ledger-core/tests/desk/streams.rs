@@ -2,8 +2,9 @@
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
-    ReverseEntry, ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, ReverseEntry, ReversedPart, SetFeeRule, SetNotificationPreferences, TransferUpTo,
+    VoidHold,
 };
 use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
 use proptest::prelude::*;
@@ -32,8 +33,9 @@ fn minor() -> impl Strategy<Value = i128> {
     ]
 }
 
-fn fee() -> impl Strategy<Value = i128> {
-    prop_oneof![6 => Just(0), 4 => 1..20_i128, 1 => Just(-1)]
+/// None: the rule says.
+fn fee() -> impl Strategy<Value = Option<i128>> {
+    prop_oneof![5 => Just(Some(0)), 3 => (1..20_i128).prop_map(Some), 1 => Just(Some(-1)), 5 => Just(None)]
 }
 
 fn account() -> impl Strategy<Value = AccountId> {
@@ -76,7 +78,7 @@ fn cash() -> impl Strategy<Value = CashMove> {
     (account(), minor(), currency(), fee(), effective_on(), testing::text()).prop_map(
         |(account, minor, currency, fee_minor, effective_on, reference)| {
             let amount = Money::new(minor, currency);
-            CashMove { account, amount, fee_minor: Some(fee_minor), effective_on, reference }
+            CashMove { account, amount, fee_minor, effective_on, reference }
         },
     )
 }
@@ -125,15 +127,7 @@ fn capture() -> impl Strategy<Value = CommandBody> {
         |(hold, to, minor, currency, fee_minor, last)| {
             let amount = Money::new(minor, currency);
             let (effective_on, reference) = (None, "".into());
-            CommandBody::CaptureHold(CaptureHold {
-                hold,
-                to,
-                amount,
-                fee_minor: Some(fee_minor),
-                last,
-                effective_on,
-                reference,
-            })
+            CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
         },
     )
 }
@@ -147,6 +141,52 @@ fn reverse() -> impl Strategy<Value = CommandBody> {
     });
     (back(), prop::option::of(parts), effective_on()).prop_map(|(entry, postings, effective_on)| {
         CommandBody::ReverseEntry(ReverseEntry { entry, postings, effective_on, reference: "".into() })
+    })
+}
+
+fn up_to() -> impl Strategy<Value = CommandBody> {
+    (account(), account(), minor(), currency(), effective_on()).prop_map(|(from, to, minor, currency, effective_on)| {
+        let at_most = Money::new(minor, currency);
+        CommandBody::TransferUpTo(TransferUpTo { from, to, at_most, effective_on, reference: "".into() })
+    })
+}
+
+/// The version of a setting; see [`aim`].
+fn version() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => Just(NEXT), 1 => 0..4_u64]
+}
+
+/// Stands for the version behind the newest.
+const NEXT: u64 = u64::MAX;
+
+fn fee_rule() -> impl Strategy<Value = CommandBody> {
+    let part = || prop_oneof![8 => 0..30_i128, 1 => prop::sample::select(vec![-1, AMOUNT_MAX_MINOR + 1])];
+    let rate = prop_oneof![4 => 0..100_000_u32, 4 => Just(500_000), 1 => Just(1_000_000), 1 => Just(1_000_001)];
+    let kind = prop::sample::select(FeeKind::ALL.to_vec());
+    (kind, currency(), version(), part(), rate, prop_oneof![4 => Just(0), 1 => part()], prop::option::of(part()))
+        .prop_map(|(kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor)| {
+            CommandBody::SetFeeRule(SetFeeRule { kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor })
+        })
+}
+
+fn close_period() -> impl Strategy<Value = CommandBody> {
+    let today = NOON.date_utc().days();
+    let day = prop_oneof![4 => 8_000..14_000_i32, 1 => 14_000..20_000_i32, 1 => today - 1..today + 2];
+    day.prop_map(|day| {
+        CommandBody::ClosePeriod(ClosePeriod { through: CivilDate::from_days(day).unwrap(), reason: "".into() })
+    })
+}
+
+const OWNERS: [&str; 3] = ["client:1", "client:2", "client:3"];
+
+fn owner() -> impl Strategy<Value = Box<str>> {
+    prop::sample::select(OWNERS.to_vec()).prop_map(Into::into)
+}
+
+fn prefer() -> impl Strategy<Value = CommandBody> {
+    (owner(), version()).prop_map(|(owner, version)| {
+        let topics = std::collections::BTreeMap::new();
+        CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
     })
 }
 
@@ -173,6 +213,10 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         5 => capture().boxed(),
         2 => back().prop_map(|hold| CommandBody::VoidHold(VoidHold { hold, reason: "".into() })).boxed(),
         9 => reverse().boxed(),
+        4 => up_to().boxed(),
+        3 => fee_rule().boxed(),
+        1 => close_period().boxed(),
+        1 => prefer().boxed(),
     ]
     .boxed()
 }
@@ -208,11 +252,12 @@ pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
 
 /// Turns "so many back" into the number of a command of this stream, which are numbered from 1: of a hold for captures and
 /// voids, of what may be an entry for reversals. What is too far back names no command. Most amounts get the currency of the
-/// account they are taken from, so that much is accepted.
+/// account they are taken from, and most settings the version behind the one before, so that much is accepted.
 fn aim(commands: &mut [CommandBody]) {
     let (mut holds, mut entries, mut before) = (Vec::new(), Vec::new(), None);
     let mut accounts = std::collections::BTreeMap::<AccountId, Currency>::new();
     let mut held = std::collections::BTreeMap::<u128, (AccountId, Currency)>::new();
+    let mut versions = std::collections::BTreeMap::<String, u64>::new();
     for (number, body) in (1_u128..).zip(commands) {
         let of = |ids: &[u128], back: CommandId| {
             let found = usize::try_from(back.0).ok().and_then(|back| ids.iter().rev().nth(back)).copied();
@@ -222,6 +267,13 @@ fn aim(commands: &mut [CommandBody]) {
             if let Some(currency) = accounts.get(&account).filter(|_| amount.amount_minor % 5 != 0) {
                 amount.currency = *currency;
             }
+        };
+        let mut count = |of: String, version: &mut u64| {
+            let newest = versions.entry(of).or_default();
+            if *version == NEXT {
+                *version = *newest + 1;
+            }
+            *newest = (*newest).max(*version);
         };
         match body {
             CommandBody::OpenAccount(open) => {
@@ -270,14 +322,20 @@ fn aim(commands: &mut [CommandBody]) {
                 entries.push(number);
             }
             CommandBody::PostEntry(_) => entries.push(number),
+            CommandBody::SetFeeRule(rule) => {
+                count(format!("fee of {:?} in {}", rule.kind, rule.currency), &mut rule.version);
+            }
+            CommandBody::SetNotificationPreferences(preferences) => {
+                count(format!("preferences of {}", preferences.owner), &mut preferences.version);
+            }
+            CommandBody::SetLimits(limits) => {
+                count(format!("limits of {} in {}", limits.owner, limits.currency), &mut limits.version);
+            }
+            CommandBody::PublishCalendar(calendar) => count("calendar".into(), &mut calendar.version),
             CommandBody::FreezeAccount(_)
             | CommandBody::UnfreezeAccount(_)
             | CommandBody::CloseAccount(_)
-            | CommandBody::SetLimits(_)
-            | CommandBody::PublishCalendar(_)
-            | CommandBody::SetFeeRule(_)
-            | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_) => {}
+            | CommandBody::ClosePeriod(_) => {}
         }
     }
 }

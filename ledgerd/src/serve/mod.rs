@@ -8,6 +8,7 @@
 
 mod health;
 mod http;
+pub mod past;
 mod place;
 mod runner;
 
@@ -17,12 +18,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use commands_api::{ApiParts, ApiState, Budgets, Feeds, KeyRing};
 use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
 use stores::postgres::LeaseWatch;
+use stores::scrub::{Scrub, ScrubOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -36,16 +37,42 @@ use runner::ReadModels;
 /// `ledgerd serve`: binds, serves until SIGTERM or SIGINT, ends in order.
 pub async fn command(config: Config, accept_clock: Option<(String, String)>) -> anyhow::Result<()> {
     let listener = bind(&config).await?;
+    serve(config, accept_clock, listener, told_to_end()?).await
+}
+
+/// `ledgerd serve --read-only`: the same for a moment of the past; for the newest if none is named.
+pub async fn read_only(config: Config, at: Option<past::Moment>) -> anyhow::Result<()> {
+    let listener = bind(&config).await?;
+    past::serve(config, at, listener, told_to_end()?).await
+}
+
+/// Ready once SIGTERM or SIGINT has come.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = async move {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-    };
-    serve(config, accept_clock, listener, shutdown).await
+    })
+}
+
+fn bounds(config: &Config) -> http::Bounds {
+    http::Bounds {
+        max_connections: config.http.max_connections,
+        head_timeout: Duration::from_secs(config.http.head_timeout_s),
+        write_timeout: Duration::from_secs(config.http.write_timeout_s),
+        drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
+    }
+}
+
+const fn budgets(config: &Config) -> Budgets {
+    Budgets {
+        rejections_burst: config.limits.rejections_burst,
+        rejections_per_second: config.limits.rejections_per_second,
+    }
 }
 
 /// Binds the address of a configuration.
@@ -88,18 +115,29 @@ pub async fn serve(
         feeds,
         draining: is_draining.clone(),
         keys,
-        budgets: Budgets {
-            rejections_burst: config.limits.rejections_burst,
-            rejections_per_second: config.limits.rejections_per_second,
-        },
+        budgets: budgets(&config),
     });
+    let scrub = match config.scrub.mib_per_second {
+        0 => None,
+        // Blocks in a database are the database's to keep whole.
+        _ if config.journal.url.is_some() => None,
+        rate => Some(Scrub::start(
+            &config.data,
+            ScrubOptions {
+                bytes_per_second: rate.saturating_mul(1024 * 1024),
+                rest: Duration::from_secs(config.scrub.rest_s),
+            },
+        )?),
+    };
     let health = Arc::new(Health {
         sink,
+        past: None,
         read_models: progress,
         runner_fault: read_models.as_ref().map(ReadModels::fault).unwrap_or_default(),
         max_lag_events: config.ready.max_lag_events,
         draining: is_draining,
         metrics,
+        scrub: scrub.as_ref().map(Scrub::status),
     });
     let router = commands_api::router(api).merge(health::router(health));
 
@@ -114,14 +152,8 @@ pub async fn serve(
     if config.log.format == LogFormat::Pretty {
         greet(&config, address, fresh);
     }
-    let bounds = http::Bounds {
-        max_connections: config.http.max_connections,
-        head_timeout: Duration::from_secs(config.http.head_timeout_s),
-        write_timeout: Duration::from_secs(config.http.write_timeout_s),
-        drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
-    };
     let mut overtaken = None;
-    http::run(listener, router, bounds, async {
+    http::run(listener, router, bounds(&config), async {
         tokio::select! {
             () = shutdown => {}
             by = lost(lease) => overtaken = Some(by),
@@ -131,6 +163,7 @@ pub async fn serve(
     .await;
 
     tokio::task::spawn_blocking(move || {
+        drop(scrub);
         engine.stop();
         let head = engine.status().durable;
         if let Some(read_models) = read_models {

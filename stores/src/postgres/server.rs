@@ -2,14 +2,29 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, Migrator};
+use futures_core::future::BoxFuture;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::{Migrate as _, Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 
 use super::client::Client;
 use super::{PostgresFault, PostgresUrl};
 
-/// The tables, as steps from nothing.
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+/// The tables, as steps from nothing: each with its number and what it is about. A released step never changes.
+const STEPS: [(i64, &str, &str); 1] = [(1, "journal", include_str!("../../migrations/postgres/0001_journal.sql"))];
+
+/// The steps, for who runs them.
+#[derive(Debug)]
+struct Steps;
+
+impl MigrationSource<'static> for Steps {
+    fn resolve(self) -> BoxFuture<'static, Result<Vec<Migration>, BoxDynError>> {
+        let step = |(version, about, sql): (i64, &'static str, &'static str)| {
+            Migration::new(version, about.into(), MigrationType::Simple, sql.into(), false)
+        };
+        Box::pin(std::future::ready(Ok(STEPS.into_iter().map(step).collect())))
+    }
+}
 
 /// The oldest server that this is tested with, in major versions.
 const OLDEST_SERVER: u32 = 13;
@@ -36,14 +51,18 @@ pub fn migrate(url: &PostgresUrl) -> Result<Migrated, PostgresFault> {
     if let Some(from) = from.filter(|from| *from > newest()) {
         return Err(newer(from));
     }
-    let done = client
-        .ask(Duration::from_mins(10), async |connection: &mut PgConnection| Ok(MIGRATOR.run(connection).await))?;
+    let done = client.ask(Duration::from_mins(10), async |connection: &mut PgConnection| {
+        Ok(match Migrator::new(Steps).await {
+            Ok(migrator) => migrator.run(connection).await,
+            Err(error) => Err(error),
+        })
+    })?;
     done.map_err(|error| PostgresFault::Schema(format!("the tables could not be made: {error}")))?;
     Ok(Migrated { from, to: newest() })
 }
 
 fn newest() -> i64 {
-    MIGRATOR.iter().map(|step| step.version).max().unwrap_or(0)
+    STEPS.iter().map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
 fn newer(found: i64) -> PostgresFault {
