@@ -59,7 +59,7 @@ async fn a_writer_that_is_killed_again_and_again_loses_nothing() {
     let mut slowest = Duration::ZERO;
     for kill in 0..KILLS {
         let round = load.start(&Client::admin(&server.url, &data));
-        tokio::time::sleep(Duration::from_millis(100 + dice.below(300))).await;
+        tokio::time::sleep(Duration::from_millis(50 + dice.below(150))).await;
         let killed = Instant::now();
         server.kill();
         server = start(&data, &postgres, &lease);
@@ -88,8 +88,9 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing() {
     let mut slowest = Duration::ZERO;
     for kill in 0..KILLS {
         let round = load.start(&client);
-        tokio::time::sleep(Duration::from_millis(100 + dice.below(300))).await;
+        tokio::time::sleep(Duration::from_millis(50 + dice.below(150))).await;
         postgres.kill();
+        round.enough();
         postgres.restart();
         // From the moment at which the server answers again: how long a database takes to recover is its own affair.
         slowest = slowest.max(resumed(&client, &format!("again-{kill}")).await);
@@ -141,7 +142,7 @@ async fn a_standby_takes_over_from_a_writer_that_is_killed_or_asleep() {
             })
         };
         let round = load.start(&Client::admin(&writer.url, &data));
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert!(!waiting.is_finished(), "the standby took over from a writer that is alive");
         let gone = Instant::now();
         let asleep = if takeover % 2 == 0 {
@@ -152,6 +153,7 @@ async fn a_standby_takes_over_from_a_writer_that_is_killed_or_asleep() {
             writer.kill();
             None
         };
+        round.enough();
         let server = tokio::task::spawn_blocking(move || waiting.join().unwrap()).await.unwrap();
         writer = server.unwrap_or_else(|log| panic!("the standby did not come up:\n{log}"));
         let client = Client::admin(&writer.url, &next);

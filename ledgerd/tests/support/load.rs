@@ -90,6 +90,13 @@ pub struct Round {
     tasks: Vec<JoinHandle<()>>,
 }
 
+impl Round {
+    /// No new transfers: those under way are waited for when the round is settled.
+    pub fn enough(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Load {
     /// Opens the accounts and funds them.
     pub async fn open(client: &Client) -> Self {
@@ -118,7 +125,7 @@ impl Load {
 
     /// Ends a round: asks for every transfer of it again, and compares.
     pub async fn settle(&mut self, round: Round, client: &Client) {
-        round.stop.store(true, Ordering::Relaxed);
+        round.enough();
         for task in round.tasks {
             task.await.unwrap();
         }
