@@ -15,6 +15,7 @@ mod accounts;
 mod admission;
 mod amounts;
 mod asking;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -26,9 +27,11 @@ mod cursor;
 mod dto;
 mod entries;
 mod events;
+mod headroom;
 mod holds;
 mod idempotency;
 pub mod keys;
+mod notifications;
 mod observe;
 mod openapi;
 mod policy;
@@ -38,6 +41,7 @@ mod rejected;
 mod request_id;
 mod reversals;
 mod routes;
+mod settings;
 mod state;
 mod statement;
 mod text;
@@ -109,7 +113,13 @@ fn routes() -> Vec<Route> {
         entries::post,
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
+        headroom::get,
+        notifications::list,
+        settings::fee_rules,
+        settings::calendar,
+        settings::period,
         commands::get,
+        audit::list,
         events::list,
         events::stream,
     ]);

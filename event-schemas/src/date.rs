@@ -44,6 +44,17 @@ impl CivilDate {
         Self::from_jiff(Date::new(year, month, day).ok()?)
     }
 
+    /// The first day of its month.
+    #[must_use]
+    pub fn month_start(self) -> Self {
+        Self::from_jiff(self.to_jiff().first_of_month()).unwrap_or(self)
+    }
+
+    /// The first day of the month after its own; `None` behind the year 9999.
+    pub fn next_month_start(self) -> Option<Self> {
+        Self::from_jiff(self.to_jiff().last_of_month().tomorrow().ok()?)
+    }
+
     fn from_jiff(date: Date) -> Option<Self> {
         let epoch = jiff::civil::date(1970, 1, 1);
         Self::from_days(epoch.until(date).ok()?.get_days())
@@ -196,6 +207,22 @@ mod tests {
         assert_eq!(CivilDate::from_days(CivilDate::MIN.days() - 1), None);
         assert_eq!(CivilDate::from_days(CivilDate::MAX.days() + 1), None);
         assert_eq!(CivilDate::from_ymd(1993, 1, 5), "1993-01-05".parse().ok());
+    }
+
+    #[test]
+    fn months_begin_on_their_first_day() {
+        for (day, start, next) in [
+            ("2026-11-21", "2026-11-01", Some("2026-12-01")),
+            ("2026-12-31", "2026-12-01", Some("2027-01-01")),
+            ("2028-02-29", "2028-02-01", Some("2028-03-01")),
+            ("2027-02-01", "2027-02-01", Some("2027-03-01")),
+            ("0001-01-01", "0001-01-01", Some("0001-02-01")),
+            ("9999-12-31", "9999-12-01", None),
+        ] {
+            let day: CivilDate = day.parse().unwrap();
+            assert_eq!(day.month_start().to_string(), start);
+            assert_eq!(day.next_month_start().map(|day| day.to_string()).as_deref(), next);
+        }
     }
 
     #[test]

@@ -183,6 +183,19 @@ uuid_id! {
     PrincipalId, "a principal id (a UUID)"
 }
 
+uuid_id! {
+    /// A customer: 128 bits that follow from the owner of accounts. It stands where the owner's text would take too much room;
+    /// events have the text.
+    CustomerId, "a customer id (a UUID)"
+}
+
+impl CustomerId {
+    /// The customer to whom accounts of this owner belong; `None` for accounts of the house, which have no owner.
+    pub fn from_owner(owner: &str) -> Option<Self> {
+        if owner.is_empty() { None } else { Some(Self(derive_id("doppia 2026 customer", &[owner.as_bytes()]))) }
+    }
+}
+
 impl AccountId {
     /// The id of the account with this code in this book. Codes are names that people read (`berka:2378`); since the id
     /// follows from the code, a code is unique in its book without an index.
@@ -254,9 +267,11 @@ mod tests {
                 "e0553014-cc55-85cb-8b67-1a17a9b0213d",
             ),
             (PrincipalId::derive("bank", "app").to_string(), "819d79f6-adf7-e600-a724-4f471fa20f1b"),
+            (CustomerId::from_owner("customer:1").unwrap().to_string(), "7a281fc6-631c-00eb-a0bf-7af9e5f5a115"),
         ] {
             assert_eq!(id, text);
         }
+        assert_eq!(CustomerId::from_owner(""), None);
     }
 
     #[test]

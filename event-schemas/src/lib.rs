@@ -39,7 +39,7 @@ pub use currency::Currency;
 pub use date::{CivilDate, Timestamp};
 pub use digest::{Digest, MultisetHash};
 pub use event::{Cause, EntryKind, Event, EventBody, RecordedEvent};
-pub use ids::{AccountId, BookId, CommandId, Epoch, PrincipalId, Sequence};
+pub use ids::{AccountId, BookId, CommandId, CustomerId, Epoch, PrincipalId, Sequence};
 pub use money::{Money, Posting, Postings, Side};
 pub use rejection::Rejection;
 

@@ -39,6 +39,12 @@ pub enum Switch {
     UnbalancedAccepted,
     /// A frozen account takes part in entries.
     FreezeIgnored,
+    /// What is above a customer's limits is let through.
+    LimitIgnored,
+    /// A fee by the rule is rounded up.
+    FeeRoundedUp,
+    /// Entries are posted into closed periods.
+    PeriodIgnored,
     /// The id index forgets what it was told, and a retry takes place again.
     IdForgotten,
     /// Other content under a known id is taken for a retry.

@@ -9,24 +9,30 @@
 
 mod entries;
 mod holds;
+mod limits;
 mod linked;
+mod rejections;
+mod settings;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use event_schemas::bounds::{AMOUNT_MAX_MINOR, EFFECTIVE_EARLIEST_DAYS, POSTINGS_MAX, POSTINGS_MIN, TOTAL_MAX_MINOR};
-use event_schemas::codec::{put_currency, put_id, put_signed};
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
+use event_schemas::codec::{put_currency, put_id, put_option, put_signed};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, FeeKind, OpenAccount, PublishCalendar, SetFeeRule,
+};
 use event_schemas::digest::ElementHash;
-use event_schemas::event::{CommandRejected, StateDigest};
+use event_schemas::event::{LimitCharged, StateDigest};
 use event_schemas::{
-    AccountId, BookId, Cause, CivilDate, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting,
-    Rejection, Sequence, Side, Timestamp,
+    AccountId, BookId, Cause, CivilDate, CommandId, Currency, CustomerId, Digest, Event, EventBody, MultisetHash,
+    Posting, Sequence, Side, Timestamp,
 };
 
 use entries::{Entries, Judged};
 use holds::AuditedHold;
+use limits::{AuditedLimits, Expected};
 use linked::Linked;
 
 /// What must hold of every book.
@@ -60,6 +66,17 @@ pub enum Law {
     ReversedAtMostOnce,
     /// Where a linked batch is refused, its commands are refused side by side in one block, one of them for its own reason.
     LinkedTogether,
+    /// The versions of a setting rise, what it says can be, and periods are closed in order and when they are over.
+    SettingsInOrder,
+    /// A fee that is left to the rule is what the rule in force says.
+    FeeByRule,
+    /// A transfer up to an amount moves no more than that, and no less than there is.
+    UpToWhatIsThere,
+    /// What leaves a customer is charged to its limits on the day that it is, never above them, and only what a hold releases goes
+    /// back.
+    LimitsKept,
+    /// Nothing is posted with an effective date in a closed period.
+    PeriodsKept,
     /// No total passes 10^36 minor units.
     TotalsInBounds,
     /// Over all accounts of a currency, debits equal credits.
@@ -88,6 +105,11 @@ impl Law {
             Self::DeadlinesKept => "deadlines_kept",
             Self::ReversedAtMostOnce => "reversed_at_most_once",
             Self::LinkedTogether => "linked_together",
+            Self::SettingsInOrder => "settings_in_order",
+            Self::FeeByRule => "fee_by_rule",
+            Self::UpToWhatIsThere => "up_to_what_is_there",
+            Self::LimitsKept => "limits_kept",
+            Self::PeriodsKept => "periods_kept",
             Self::TotalsInBounds => "totals_in_bounds",
             Self::TrialBalanceZero => "trial_balance_zero",
             Self::RejectionHolds => "rejection_holds",
@@ -184,6 +206,22 @@ pub struct Auditor {
     entries: Entries,
     /// What was reversed: of which entry, of the posting in which place.
     reversed: BTreeMap<(CommandId, u32), i128>,
+    /// Whose accounts are, of those that are somebody's.
+    owners: BTreeMap<AccountId, Box<str>>,
+    limits: BTreeMap<(Box<str>, Currency), AuditedLimits>,
+    calendar: Option<PublishCalendar>,
+    /// The days that open holds were charged to.
+    charged: BTreeMap<CommandId, CivilDate>,
+    /// What was charged or released, and belongs to the next event.
+    expected: Expected,
+    /// What was charged for the event that is looked at.
+    charging: Option<LimitCharged>,
+    /// The fee rules in force.
+    fee_rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
+    /// The last day that is closed.
+    closed: Option<CivilDate>,
+    /// The versions of customers' preferences.
+    preferences: BTreeMap<Box<str>, u64>,
     /// The place in a linked batch that was refused.
     linked: Linked,
     /// When the block was recorded, if the caller tells.
@@ -246,6 +284,8 @@ impl Auditor {
             row.clear();
             row.push(1);
             put_id(&mut row, id.0);
+            let customer = self.owners.get(id).and_then(|owner| CustomerId::from_owner(owner));
+            put_option(&mut row, customer, |row, customer| put_id(row, customer.0));
             row.push(account.kind.number());
             put_currency(&mut row, account.currency);
             match account.policy {
@@ -268,6 +308,8 @@ impl Auditor {
         }
         self.add_holds(&mut set);
         self.add_reversed(&mut set);
+        self.add_settings(&mut set);
+        self.add_limits(&mut set);
         set.digest()
     }
 
@@ -279,6 +321,7 @@ impl Auditor {
         self.last = sequence;
         self.check_cause(sequence, event);
         self.check_linked(sequence, event);
+        self.check_limits(sequence, event);
         if self.book.is_none() && !matches!(event.body, EventBody::BookOpened(_)) {
             self.find(sequence, Law::BookOpenedOnce, "stands before the opening of the book".into());
         }
@@ -296,11 +339,13 @@ impl Auditor {
             }
             EventBody::EntryPosted(entry) => {
                 self.keep_entry(event.cause, &entry.postings);
+                self.check_entry(sequence, entry);
                 self.entry_posted(sequence, entry.effective_on, &entry.postings);
             }
             EventBody::HoldPlaced(placed) => self.hold_placed(sequence, event.cause, placed),
             EventBody::HoldCaptured(captured) => {
                 self.keep_entry(event.cause, &captured.postings);
+                self.check_capture(sequence, captured);
                 self.hold_captured(sequence, captured);
             }
             EventBody::HoldVoided(voided) => self.hold_voided(sequence, voided),
@@ -309,14 +354,14 @@ impl Auditor {
             EventBody::CommandRejected(rejected) => self.command_rejected(sequence, rejected),
             EventBody::StateDigest(recorded) => self.state_digest(sequence, recorded),
             EventBody::ClockAccepted(_) | EventBody::JournalRestored(_) => {}
-            EventBody::LimitsSet(_)
-            | EventBody::LimitCharged(_)
-            | EventBody::LimitReleased(_)
-            | EventBody::CalendarPublished(_)
-            | EventBody::FeeRuleSet(_)
-            | EventBody::PeriodClosed(_)
-            | EventBody::NotificationPreferencesSet(_)
-            | EventBody::AccessLogged(_) => {
+            EventBody::FeeRuleSet(rule) => self.fee_rule_set(sequence, rule),
+            EventBody::PeriodClosed(close) => self.period_closed(sequence, close),
+            EventBody::NotificationPreferencesSet(preferences) => self.preferences_set(sequence, preferences),
+            EventBody::LimitsSet(set) => self.limits_set(sequence, set),
+            EventBody::LimitCharged(charged) => self.limit_charged(sequence, charged),
+            EventBody::LimitReleased(released) => self.limit_released(sequence, released),
+            EventBody::CalendarPublished(calendar) => self.calendar_published(sequence, calendar),
+            EventBody::AccessLogged(_) => {
                 self.find(sequence, Law::OneVerdict, "has no place in a book yet".into());
             }
         }
@@ -327,6 +372,9 @@ impl Auditor {
         self.end_of_batch(self.last, self.linked);
         if let Some(command) = self.awaited {
             self.find(self.last, Law::OneVerdict, format!("the verdict of command {command} is missing"));
+        }
+        if self.expected != Expected::default() {
+            self.find(self.last, Law::LimitsKept, format!("what {:?} belongs to is missing", self.expected));
         }
         self.check_trial_balance(self.last);
     }
@@ -350,12 +398,15 @@ impl Auditor {
             EventBody::BookOpened(_)
                 | EventBody::StateDigest(_)
                 | EventBody::ClockAccepted(_)
+                | EventBody::JournalRestored(_)
                 | EventBody::HoldExpired(_)
         );
+        let limit = matches!(event.body, EventBody::LimitCharged(_) | EventBody::LimitReleased(_));
         let fits = match event.cause {
-            Cause::Engine => is_engines,
-            Cause::Consequence { .. } => matches!(event.body, EventBody::AccountOpened(_)),
-            Cause::Verdict { .. } => !is_engines,
+            // A hold that expires gives back by itself.
+            Cause::Engine => is_engines || matches!(event.body, EventBody::LimitReleased(_)),
+            Cause::Consequence { .. } => limit || matches!(event.body, EventBody::AccountOpened(_)),
+            Cause::Verdict { .. } => !is_engines && !limit,
         };
         if !fits {
             self.find(sequence, Law::OneVerdict, format!("{} has another cause", event.body.type_name()));
@@ -405,6 +456,9 @@ impl Auditor {
         };
         if let Entry::Vacant(place) = self.accounts.entry(open.account) {
             place.insert(account);
+            if !open.owner.is_empty() {
+                self.owners.insert(open.account, open.owner.clone());
+            }
         } else {
             self.find(sequence, Law::AccountsOpenedOnce, format!("account {} exists", open.account));
         }
@@ -432,6 +486,7 @@ impl Auditor {
         if effective_on.days() < EFFECTIVE_EARLIEST_DAYS {
             self.find(sequence, Law::EntryInBounds, format!("counts for {effective_on}"));
         }
+        self.check_period(sequence, effective_on);
         let before: BTreeMap<AccountId, i128> = postings
             .iter()
             .filter_map(|posting| Some((posting.account, self.accounts.get(&posting.account)?.balance_minor())))
@@ -484,65 +539,6 @@ impl Auditor {
         if currency != posting.money.currency {
             let text = format!("{:?} on account {id} of {currency:?}", posting.money.currency);
             self.find(sequence, Law::CurrencyMatches, text);
-        }
-    }
-
-    /// Checks what a rejection says of the accounts. What it says of the command alone is for `decide` and its tests.
-    fn command_rejected(&mut self, sequence: Sequence, rejected: &CommandRejected) {
-        let known = |id: &AccountId| self.accounts.get(id);
-        let status = |id: &AccountId, status| known(id).is_some_and(|account| account.status == status);
-        let holds = match &rejected.rejection {
-            Rejection::AccountExists { account } | Rejection::BalanceOverflow { account } => known(account).is_some(),
-            Rejection::AccountNotFound { account } => known(account).is_none(),
-            Rejection::AccountClosed { account } => status(account, Status::Closed),
-            Rejection::AccountFrozen { account } => status(account, Status::Frozen),
-            Rejection::AccountNotFrozen { account } => status(account, Status::Open),
-            Rejection::CurrencyMismatch { account, account_currency } => {
-                known(account).is_some_and(|known| known.currency == *account_currency)
-            }
-            Rejection::AccountNotEmpty { account, balance_minor } => {
-                *balance_minor != 0 && known(account).is_some_and(|known| known.balance_minor() == *balance_minor)
-            }
-            Rejection::InsufficientFunds { account, available_minor, required_minor } => {
-                required_minor > available_minor
-                    && known(account).and_then(AuditedAccount::available_minor) == Some(*available_minor)
-            }
-            Rejection::HoldNotPossible { account } => {
-                known(account).is_some_and(|known| known.kind.normal_side() == Side::Debit)
-            }
-            Rejection::AccountHasHolds { account, held_minor } => {
-                *held_minor != 0 && known(account).is_some_and(|known| known.held_minor == *held_minor)
-            }
-            Rejection::ExpiryOutOfRange { .. }
-            | Rejection::HoldNotFound { .. }
-            | Rejection::HoldNotOpen { .. }
-            | Rejection::HoldExpired { .. }
-            | Rejection::CaptureAboveHold { .. }
-            | Rejection::TooManyHolds { .. } => self.hold_rejection_holds(&rejected.rejection),
-            Rejection::OriginalNotFound { .. }
-            | Rejection::OriginalNotAnEntry { .. }
-            | Rejection::OriginalIsReversal { .. }
-            | Rejection::OriginalReversed { .. }
-            | Rejection::ReversalAboveOriginal { .. } => self.reversal_rejection_holds(&rejected.rejection),
-            Rejection::EntryUnbalanced { debits_minor, credits_minor, .. } => debits_minor != credits_minor,
-            Rejection::PostingsOutOfBounds { .. }
-            | Rejection::AmountNotPositive
-            | Rejection::AmountTooLarge
-            | Rejection::EffectiveDateOutOfRange { .. }
-            | Rejection::AccountCodeInvalid
-            | Rejection::SameAccount { .. }
-            | Rejection::LinkedItemRefused { .. }
-            | Rejection::LimitNotPositive
-            | Rejection::FeeRuleInvalid
-            | Rejection::PeriodClosed { .. }
-            | Rejection::PeriodNotOver { .. }
-            | Rejection::VersionNotNewer { .. }
-            | Rejection::CalendarInvalid { .. }
-            | Rejection::CalendarMissing
-            | Rejection::LimitExceeded { .. } => true,
-        };
-        if !holds && !self.decided_behind_others() {
-            self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));
         }
     }
 

@@ -479,6 +479,350 @@ reverse gone 0 1 1 1000000000000000000000001 => amount_too_large
 reverse gone 0 1 1 1 on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
 ";
 
+const FEES: &str = "
+# Without a rule, a fee that is left to it is nothing, and that is on record.
+open ann liability EUR overdraft 100
+open bob liability EUR
+transfer ann bob 5 EUR fee rule => D ann 5.00 EUR C bob 5.00 EUR by rule 0
+top_up ann 5 EUR fee rule => opens clearing:EUR, D clearing:EUR 5.00 EUR C ann 5.00 EUR by rule 0
+h1: hold ann 5 EUR
+capture h1 bob 2 EUR fee rule => D ann 2.00 EUR C bob 2.00 EUR by rule 0 left 300 released 0
+
+# The rule of the kind and currency says; halves go to the even one; what the command names goes before it.
+open ann liability EUR overdraft 1000
+open bob liability EUR
+open usd liability USD overdraft 1000
+open uwe liability USD
+fee_rule transfer EUR v3 fixed 0.10 ppm 2500 min 0.12 max 1 => set
+transfer ann bob 10 EUR fee rule => opens fees:EUR, D ann 10.12 EUR C bob 10.00 EUR C fees:EUR 0.12 EUR by rule 3
+transfer ann bob 14 EUR fee rule => D ann 14.14 EUR C bob 14.00 EUR C fees:EUR 0.14 EUR by rule 3
+transfer ann bob 17 EUR fee rule => D ann 17.14 EUR C bob 17.00 EUR C fees:EUR 0.14 EUR by rule 3
+transfer ann bob 1 EUR fee rule => D ann 1.12 EUR C bob 1.00 EUR C fees:EUR 0.12 EUR by rule 3
+transfer ann bob 400 EUR fee rule => D ann 401.00 EUR C bob 400.00 EUR C fees:EUR 1.00 EUR by rule 3
+transfer ann bob 1 EUR fee 0.50 => D ann 1.50 EUR C bob 1.00 EUR C fees:EUR 0.50 EUR
+transfer ann bob 1 EUR => D ann 1.00 EUR C bob 1.00 EUR
+transfer usd uwe 1 USD fee rule => D usd 1.00 USD C uwe 1.00 USD by rule 0
+withdraw ann 1 EUR fee rule => opens clearing:EUR, D ann 1.00 EUR C clearing:EUR 1.00 EUR by rule 0
+fee_rule withdrawal EUR v1 fixed 0.30 => set
+withdraw ann 1 EUR fee rule => D ann 1.30 EUR C clearing:EUR 1.00 EUR C fees:EUR 0.30 EUR by rule 1
+fee_rule top_up EUR v1 ppm 10000 => set
+top_up bob 20 EUR fee rule => D clearing:EUR 20.00 EUR C bob 20.00 EUR D bob 0.20 EUR C fees:EUR 0.20 EUR by rule 1
+fee_rule capture EUR v1 fixed 0.05 => set
+h1: hold ann 5 EUR
+capture h1 bob 2 EUR fee rule => D ann 2.05 EUR C bob 2.00 EUR C fees:EUR 0.05 EUR by rule 1 left 295 released 0
+capture h1 bob 2.91 EUR fee rule => capture_above_hold 295 296
+fee_rule transfer EUR v4 => set
+transfer ann bob 1 EUR fee rule => D ann 1.00 EUR C bob 1.00 EUR by rule 4
+
+# A fee by the rule counts with the amount, as any fee.
+open ann liability EUR overdraft 1
+open bob liability EUR
+fee_rule transfer EUR v1 fixed 0.01
+transfer ann bob 1 EUR fee rule => insufficient_funds ann 100 101
+transfer ann bob 0 EUR fee rule => amount_not_positive
+transfer ann bob m1000000000000000000000000 EUR fee rule => amount_too_large
+transfer ann bob m1000000000000000000000001 EUR fee rule => amount_too_large
+transfer ann bob 0.99 EUR fee rule => opens fees:EUR, D ann 1.00 EUR C bob 0.99 EUR C fees:EUR 0.01 EUR by rule 1
+
+# What a rule can't be, and its versions.
+fee_rule transfer EUR v1 fixed -0.01 => fee_rule_invalid
+fee_rule transfer EUR v1 min -0.01 => fee_rule_invalid
+fee_rule transfer EUR v1 max -0.01 => fee_rule_invalid
+fee_rule transfer EUR v1 ppm 1000001 => fee_rule_invalid
+fee_rule transfer EUR v1 min 0.02 max 0.01 => fee_rule_invalid
+fee_rule transfer EUR v1 ppm 1000001 fixed m1000000000000000000000001 => fee_rule_invalid
+fee_rule transfer EUR v1 fixed m1000000000000000000000001 => amount_too_large
+fee_rule transfer EUR v1 max m1000000000000000000000001 => amount_too_large
+fee_rule transfer EUR v0 fixed m1000000000000000000000001 => amount_too_large
+fee_rule transfer EUR v0 => version_not_newer 0
+fee_rule transfer EUR v2 ppm 1000000 min m1000000000000000000000000 max m1000000000000000000000000 => set
+fee_rule transfer EUR v2 => version_not_newer 2
+fee_rule transfer EUR v1 => version_not_newer 2
+fee_rule transfer USD v1 => set
+fee_rule capture EUR v1 => set
+";
+
+const PERIODS: &str = "
+# A period is closed when it is over, and later ones after earlier ones.
+open ann liability EUR overdraft 10
+open bob liability EUR
+e1: transfer ann bob 1 EUR
+h1: hold ann 1 EUR
+close_period 2026-11-21 => period_not_over 2026-11-21
+close_period 2027-01-01 => period_not_over 2026-11-21
+close_period 2026-10-31 => closed through 2026-10-31
+close_period 2026-10-31 => period_closed 2026-10-31
+close_period 2026-09-30 => period_closed 2026-10-31
+
+# Nothing is posted into it; what has no date, or a later one, is.
+open ann liability EUR overdraft 10
+open bob liability EUR
+e1: transfer ann bob 1 EUR
+h1: hold ann 2 EUR
+close_period 2026-10-31
+top_up ann 1 EUR on 2026-10-31 => period_closed 2026-10-31
+withdraw ann 1 EUR on 2026-10-01 => period_closed 2026-10-31
+transfer ann bob 1 EUR on 1993-01-05 => period_closed 2026-10-31
+up_to ann bob 1 EUR on 2026-10-31 => period_closed 2026-10-31
+entry D ann 1 EUR C bob 1 EUR on 2026-10-31 => period_closed 2026-10-31
+capture h1 bob 1 EUR on 2026-10-31 => period_closed 2026-10-31
+reverse e1 on 2026-10-31 => period_closed 2026-10-31
+transfer ann ann 1 EUR on 2026-10-31 => period_closed 2026-10-31
+transfer ann bob 0 EUR on 2026-10-31 => amount_not_positive
+transfer ann bob 1 EUR on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+capture gone bob 1 EUR on 2026-10-31 => period_closed 2026-10-31
+reverse gone on 2026-10-31 => period_closed 2026-10-31
+transfer ann bob 1 EUR on 2026-11-01 => D ann 1.00 EUR C bob 1.00 EUR on 2026-11-01
+reverse e1 => C ann 1.00 EUR D bob 1.00 EUR
+capture h1 bob 1 EUR => D ann 1.00 EUR C bob 1.00 EUR left 100 released 0
+close_period 2026-11-20 => closed through 2026-11-20
+transfer ann bob 1 EUR on 2026-11-20 => period_closed 2026-11-20
+transfer ann bob 1 EUR on 2026-11-21 => D ann 1.00 EUR C bob 1.00 EUR
+wait 43199 => 0 expired
+close_period 2026-11-21 => period_not_over 2026-11-21
+wait 1 => 0 expired
+close_period 2026-11-21 => closed through 2026-11-21
+transfer ann bob 1 EUR on 2026-11-21 => period_closed 2026-11-21
+transfer ann bob 1 EUR => D ann 1.00 EUR C bob 1.00 EUR
+
+# A customer's preferences are known by their version.
+prefer client:1 v0 => version_not_newer 0
+prefer client:1 v1 => set
+prefer client:1 v1 => version_not_newer 1
+prefer client:2 v7 => set
+prefer client:1 v2 => set
+prefer client:2 v6 => version_not_newer 7
+";
+
+const UP_TO: &str = "
+# What is available moves, up to the amount: balance, overdraft, less what is held.
+open ann liability EUR overdraft 5
+open bob liability EUR
+open lim liability EUR unlimited
+open pit asset EUR
+top_up ann 10 EUR
+hold ann 2 EUR
+up_to ann bob 4 EUR => D ann 4.00 EUR C bob 4.00 EUR
+e1: up_to ann bob 100 EUR reference all on 2026-11-20 => D ann 9.00 EUR C bob 9.00 EUR on 2026-11-20
+up_to ann bob 1 EUR => insufficient_funds ann 0 1
+up_to lim bob 7 EUR => D lim 7.00 EUR C bob 7.00 EUR
+reverse e1 0 300 1 300 => C ann 3.00 EUR D bob 3.00 EUR
+
+# Where debits raise the sender, it gives without bound; the receiver must have what credits take from it.
+open pit asset EUR
+open ann liability EUR
+open bob liability EUR
+up_to pit ann 3 EUR => D pit 3.00 EUR C ann 3.00 EUR
+up_to ann pit 5 EUR => D ann 3.00 EUR C pit 3.00 EUR
+top_up bob 10 EUR
+up_to bob pit 5 EUR => insufficient_funds pit 0 500
+
+# In the order of precedence.
+open ann liability EUR
+open bob liability EUR
+open usd liability USD
+up_to ann ann 0 EUR on 1800-01-01 => amount_not_positive
+up_to ann ann m1000000000000000000000001 EUR on 1800-01-01 => amount_too_large
+up_to ann ann 1 EUR on 1800-01-01 => effective_date_out_of_range 1900-01-01 2027-11-22
+up_to ann ann 1 EUR => same_account ann
+up_to ann gone 1 EUR => account_not_found gone
+up_to ann usd 1 EUR => currency_mismatch usd USD
+freeze bob
+up_to usd bob 1 EUR => account_frozen bob
+up_to ann bob 1 EUR => account_frozen bob
+unfreeze bob
+up_to ann bob 1 EUR => insufficient_funds ann 0 1
+close bob
+up_to ann bob 1 EUR => account_closed bob
+";
+
+const LIMITS: &str = "
+# What limits can't be, and their versions.
+limits client:1 EUR v1 per 0 => limit_not_positive
+limits client:1 EUR v1 day -0.01 => limit_not_positive
+limits client:1 EUR v1 per 1 month m0 => limit_not_positive
+limits client:1 EUR v1 per 0 month m1000000000000000000000001 => limit_not_positive
+limits client:1 EUR v1 month m1000000000000000000000001 => amount_too_large
+limits client:1 EUR v0 day m1000000000000000000000001 => amount_too_large
+limits client:1 EUR v0 per 1 => version_not_newer 0
+limits client:1 EUR v3 per 5 day 10 month 20 => set
+limits client:1 EUR v3 => version_not_newer 3
+limits client:1 EUR v2 per 1 => version_not_newer 3
+limits client:1 EUR v4 => set
+limits client:1 USD v1 day m1000000000000000000000000 => set
+limits client:2 EUR v1 => set
+
+# What a calendar can't be, and its versions.
+calendar v0 from 2026-11-21 starts => version_not_newer 0
+calendar v1 from 2026-11-21 starts => calendar_invalid 0
+calendar v1 from 2026-11-21 starts -12 => calendar_invalid 1
+calendar v1 from 2026-11-21 starts -31 12 => calendar_invalid 0
+calendar v1 from 2026-11-21 starts 7 31 => calendar_invalid 0
+calendar v1 from 2026-11-21 starts 6 30 => set
+calendar v1 from 2026-11-21 starts -12 12 => version_not_newer 1
+calendar v2 from 2026-11-21 starts -30 -10 => set
+calendar v3 from 2026-11-21 starts -12 12 41 => calendar_invalid 2
+calendar v3 from 2026-11-21 starts -12 -12 => calendar_invalid 1
+calendar v3 from 2026-11-21 starts -12 7 36 => calendar_invalid 1
+calendar v3 from 2026-11-21 starts -12 16 36 => set
+
+# What leaves is counted by transfer, day and month, fees included, over all accounts of the customer.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5 day 10 month 12
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR overdraft 100 owner client:1
+open bob liability EUR overdraft 100
+transfer ann bob 5.01 EUR => limit_exceeded ann per_transfer 500 0 501 never
+transfer ann bob 4.90 EUR fee 0.11 => limit_exceeded ann per_transfer 500 0 501 never
+transfer ann bob 4.90 EUR fee 0.10 => opens fees:EUR, charges 5.00 EUR on 2026-11-21 (500 500), D ann 5.00 EUR C bob 4.90 EUR C fees:EUR 0.10 EUR
+withdraw ada 4 EUR => opens clearing:EUR, charges 4.00 EUR on 2026-11-21 (900 900), D ada 4.00 EUR C clearing:EUR 4.00 EUR
+fee_rule transfer EUR v1 fixed 0.02
+transfer ann bob 0.99 EUR fee rule => limit_exceeded ann day 1000 900 101 2026-11-22T00:00:00.000000Z
+transfer ada bob 1 EUR => charges 1.00 EUR on 2026-11-21 (1000 1000), D ada 1.00 EUR C bob 1.00 EUR
+transfer ann bob 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+wait 43199 => 0 expired
+withdraw ann 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+wait 1 => 0 expired
+transfer ann bob 2.01 EUR => limit_exceeded ann month 1200 1000 201 never
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-22 (200 1200), D ann 2.00 EUR C bob 2.00 EUR
+transfer ann bob 1 EUR => limit_exceeded ann month 1200 1200 100 never
+
+# The next month begins when the calendar says so.
+wait 777600
+calendar v1 from 2026-11-30 starts -13 11 35
+limits client:1 EUR v1 month 12
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+transfer ann bob 12 EUR => charges 12.00 EUR on 2026-11-30 (1200 1200), D ann 12.00 EUR C bob 12.00 EUR
+transfer ann bob 1 EUR => limit_exceeded ann month 1200 1200 100 2026-11-30T23:00:00.000000Z
+wait 39600 => 0 expired
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-12-01 (100 100), D ann 1.00 EUR C bob 1.00 EUR
+
+# What does not leave the customer, or is an act of the house, does not count; another currency counts for itself.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 day 1
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR owner client:1
+open pit asset EUR unlimited owner client:1
+open inc income EUR unlimited owner client:1
+open bob liability EUR owner client:2
+open usd liability USD overdraft 100 owner client:1
+open uwe liability USD
+transfer ann ada 5 EUR => D ann 5.00 EUR C ada 5.00 EUR
+transfer ann ada 5 EUR fee 2 => opens fees:EUR, D ann 7.00 EUR C ada 5.00 EUR C fees:EUR 2.00 EUR
+transfer ann pit 2 EUR => limit_exceeded ann day 100 0 200 2026-11-22T00:00:00.000000Z
+transfer inc bob 2 EUR => D inc 2.00 EUR C bob 2.00 EUR
+top_up ann 1 EUR fee 5 => opens clearing:EUR, D clearing:EUR 1.00 EUR C ann 1.00 EUR D ann 5.00 EUR C fees:EUR 5.00 EUR
+entry D ann 9 EUR C bob 9 EUR => D ann 9.00 EUR C bob 9.00 EUR
+transfer usd uwe 9 USD => D usd 9.00 USD C uwe 9.00 USD
+transfer bob ann 3 EUR => D bob 3.00 EUR C ann 3.00 EUR
+e1: transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-21 (100 100), D ann 1.00 EUR C bob 1.00 EUR
+reverse e1 => C ann 1.00 EUR D bob 1.00 EUR
+transfer ann bob 0.01 EUR => limit_exceeded ann day 100 100 1 2026-11-22T00:00:00.000000Z
+
+# A hold is charged when it is placed; captures use that, and what it releases goes back to the day it was charged to.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 day 10 month 15
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+h1: hold ann 6 EUR => charges 6.00 EUR on 2026-11-21 (600 600), held
+hold ann 5 EUR => limit_exceeded ann day 1000 600 500 2026-11-22T00:00:00.000000Z
+h2: hold ann 4 EUR until 43260 => charges 4.00 EUR on 2026-11-21 (1000 1000), held
+capture h1 bob 2 EUR => D ann 2.00 EUR C bob 2.00 EUR left 400 released 0
+transfer ann bob 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+capture h1 bob 1 EUR last => returns 3.00 EUR of 2026-11-21 (700 700), D ann 1.00 EUR C bob 1.00 EUR left 0 released 300
+transfer ann bob 3 EUR => charges 3.00 EUR on 2026-11-21 (1000 1000), D ann 3.00 EUR C bob 3.00 EUR
+wait 43200 => 0 expired
+h4: hold ann 2 EUR => charges 2.00 EUR on 2026-11-22 (200 1200), held
+wait 60 => 1 expired
+transfer ann bob 7 EUR => charges 7.00 EUR on 2026-11-22 (900 1500), D ann 7.00 EUR C bob 7.00 EUR
+void h4 => returns 2.00 EUR of 2026-11-22 (700 1300), voided 2.00 EUR
+h5: hold ann 1 EUR => charges 1.00 EUR on 2026-11-22 (800 1400), held
+capture h5 bob 1 EUR last => D ann 1.00 EUR C bob 1.00 EUR left 0 released 0
+void h5 => hold_not_open
+
+# Limits that change and go away: usage stays what it was; what was held without limits gives nothing back.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+open ann liability EUR overdraft 1000 owner client:1
+open bob liability EUR
+h1: hold ann 6 EUR => held
+limits client:1 EUR v1 day 10
+void h1 => voided 6.00 EUR
+h2: hold ann 6 EUR => charges 6.00 EUR on 2026-11-21 (600 600), held
+limits client:1 EUR v2 day 8
+transfer ann bob 3 EUR => limit_exceeded ann day 800 600 300 2026-11-22T00:00:00.000000Z
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-21 (800 800), D ann 2.00 EUR C bob 2.00 EUR
+limits client:1 EUR v3
+transfer ann bob 50 EUR => D ann 50.00 EUR C bob 50.00 EUR
+capture h2 bob 1 EUR last => returns 5.00 EUR of 2026-11-21 (300 300), D ann 1.00 EUR C bob 1.00 EUR left 0 released 500
+limits client:1 EUR v4 day 5
+transfer ann bob 3 EUR => limit_exceeded ann day 500 300 300 2026-11-22T00:00:00.000000Z
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-21 (500 500), D ann 2.00 EUR C bob 2.00 EUR
+
+# Where a limit applies, the day has to be known.
+limits client:1 EUR v1 per 5
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR overdraft 100
+transfer ann bob 1 EUR => calendar_missing
+transfer ann bob 6 EUR => calendar_missing
+withdraw ann 1 EUR => calendar_missing
+hold ann 1 EUR => calendar_missing
+up_to ann bob 1 EUR => calendar_missing
+transfer bob ann 1 EUR => D bob 1.00 EUR C ann 1.00 EUR
+calendar v1 from 2026-11-20 starts -36 -12 => set
+transfer ann bob 1 EUR => calendar_missing
+calendar v2 from 2026-11-22 starts 12 36 => set
+transfer ann bob 1 EUR => calendar_missing
+wait 43200
+h1: hold ann 1 EUR => charges 1.00 EUR on 2026-11-22 (100 100), held
+wait 86399
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-22 (200 200), D ann 1.00 EUR C bob 1.00 EUR
+wait 1
+transfer ann bob 1 EUR => calendar_missing
+void h1 => returns 1.00 EUR of 2026-11-22 (100 100), voided 1.00 EUR
+
+# Another calendar does not bring a day back that is over.
+calendar v1 from 2026-11-22 starts -4 20 44
+limits client:1 EUR v1 day 10
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+transfer ann bob 6 EUR => charges 6.00 EUR on 2026-11-22 (600 600), D ann 6.00 EUR C bob 6.00 EUR
+calendar v2 from 2026-11-20 starts -36 -12 12 36 60
+transfer ann bob 5 EUR => limit_exceeded ann day 1000 600 500 2026-11-23T00:00:00.000000Z
+transfer ann bob 4 EUR => charges 4.00 EUR on 2026-11-22 (1000 1000), D ann 4.00 EUR C bob 4.00 EUR
+wait 43200
+transfer ann bob 1 EUR => limit_exceeded ann day 1000 1000 100 2026-11-23T00:00:00.000000Z
+wait 86400
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-23 (100 1100), D ann 1.00 EUR C bob 1.00 EUR
+
+# Limits come behind accounts and before funds.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5
+open ann liability EUR owner client:1
+open bob liability EUR
+open usd liability USD
+transfer ann gone 6 EUR => account_not_found gone
+transfer ann usd 6 EUR => currency_mismatch usd USD
+transfer ann bob 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+transfer ann bob 5 EUR => insufficient_funds ann 0 500
+withdraw ann 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+hold ann 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+hold ann 5 EUR => insufficient_funds ann 0 500
+up_to ann bob 6 EUR => insufficient_funds ann 0 1
+
+# What moves up to an amount stays within the limits.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5 day 7
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR owner client:1
+open bob liability EUR
+up_to ann ada 8 EUR => D ann 8.00 EUR C ada 8.00 EUR
+up_to ann bob 50 EUR => charges 5.00 EUR on 2026-11-21 (500 500), D ann 5.00 EUR C bob 5.00 EUR
+up_to ada bob 1 EUR => charges 1.00 EUR on 2026-11-21 (600 600), D ada 1.00 EUR C bob 1.00 EUR
+up_to ann bob 50 EUR => charges 1.00 EUR on 2026-11-21 (700 700), D ann 1.00 EUR C bob 1.00 EUR
+up_to ann bob 50 EUR => limit_exceeded ann day 700 700 1 2026-11-22T00:00:00.000000Z
+";
+
 fn check(table: &str) {
     let mut desk = Desk::new();
     let mut wrong = Vec::new();
@@ -532,8 +876,28 @@ fn reversals() {
 }
 
 #[test]
+fn fees() {
+    check(FEES);
+}
+
+#[test]
+fn periods_and_preferences() {
+    check(PERIODS);
+}
+
+#[test]
+fn transfers_up_to_an_amount() {
+    check(UP_TO);
+}
+
+#[test]
+fn limits() {
+    check(LIMITS);
+}
+
+#[test]
 fn every_rejection_has_a_row() {
-    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS].concat();
+    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS, FEES, PERIODS, UP_TO, LIMITS].concat();
     for code in [
         "postings_out_of_bounds",
         "amount_not_positive",
@@ -562,6 +926,14 @@ fn every_rejection_has_a_row() {
         "capture_above_hold",
         "hold_not_possible",
         "account_has_holds",
+        "limit_not_positive",
+        "limit_exceeded",
+        "calendar_invalid",
+        "calendar_missing",
+        "fee_rule_invalid",
+        "version_not_newer",
+        "period_closed",
+        "period_not_over",
     ] {
         assert!(rows.contains(&format!("=> {code}")), "{code}");
     }
@@ -642,6 +1014,7 @@ fn an_account_below_its_floor_may_rise() {
         ("transfer bob ann 4 EUR", Verdict::Accepted),
         ("entry D ann 1 EUR C ann 1 EUR", Verdict::Accepted),
         ("top_up ann 1 EUR fee 1.01", Verdict::Rejected(refused.clone())),
+        ("up_to ann bob 0.01 EUR", Verdict::Rejected(refused.clone())),
         ("transfer ann bob 0.01 EUR", Verdict::Rejected(refused)),
     ] {
         assert_eq!(verdict(&mut desk, line), expected, "{line}");

@@ -26,6 +26,18 @@ pub(crate) struct AccountPath {
     account: String,
 }
 
+/// Of one customer.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CustomerPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The customer: the owner of accounts.
+    #[param(value_type = types::Owner)]
+    owner: String,
+}
+
 /// Of one hold.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

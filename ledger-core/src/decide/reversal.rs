@@ -5,14 +5,15 @@ use event_schemas::command::{ReverseEntry, ReversedPart};
 use event_schemas::event::EntryReversed;
 use event_schemas::{EventBody, Money, Posting, Postings, RecordedEvent, Rejection, Side};
 
-use super::{Context, amount_rejection, check_postings, effective_date};
+use super::Context;
+use super::postings::{amount_rejection, check_postings, effective_date};
 use crate::state::State;
 
 pub(super) fn reverse(state: &State, context: Context<'_>, reverse: &ReverseEntry) -> Result<EventBody, Rejection> {
     if let Some(parts) = &reverse.postings {
         check_parts(parts)?;
     }
-    let effective_on = effective_date(context, reverse.effective_on)?;
+    let effective_on = effective_date(state, context, reverse.effective_on)?;
     let (original, entry) = original(context, reverse)?;
     // What is left of each posting.
     let mut left: Vec<i128> = (0..)
@@ -36,7 +37,7 @@ pub(super) fn reverse(state: &State, context: Context<'_>, reverse: &ReverseEntr
         return Err(Rejection::OriginalReversed { entry: reverse.entry });
     }
     let postings: Postings = parts.iter().filter_map(|part| swapped(entry, part)).collect();
-    check_postings(state, &postings, &[], None)?;
+    check_postings(state, &postings, &[])?;
     Ok(EventBody::EntryReversed(EntryReversed {
         entry: reverse.entry,
         reverses: original.sequence,

@@ -1,4 +1,4 @@
-//! Rows of the state other than accounts, each kind in a table of its own: open holds, what was reversed of an entry.
+//! Rows of the state other than accounts, each kind in a table of its own: open holds, what was reversed of an entry, settings.
 //!
 //! There are few of them beside the accounts, and they come and go, so they stand in an ordered map. As with accounts, a row is
 //! hashed when the digest is asked for and only if it changed; one that goes takes its hash out of the digest at once.
@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 
 use event_schemas::MultisetHash;
 use event_schemas::codec::{CodecError, Reader, put_varint};
+use event_schemas::command::{PublishCalendar, SetFeeRule};
 use event_schemas::digest::ElementHash;
 
 use super::holds::Holds;
+use super::limits::{ChargedOn, Limits};
 use super::reversals::Reversed;
+use super::settings::{ClosedThrough, PreferencesVersion};
 
 /// What a row holds.
 pub(super) trait Row: Sized {
@@ -50,15 +53,39 @@ pub(super) trait Table {
 pub(super) struct Tables {
     pub(super) holds: Holds,
     pub(super) reversed: Rows<Reversed>,
+    pub(super) fee_rules: Rows<SetFeeRule>,
+    pub(super) closed: Rows<ClosedThrough>,
+    pub(super) preferences: Rows<PreferencesVersion>,
+    pub(super) limits: Rows<Limits>,
+    pub(super) calendar: Rows<PublishCalendar>,
+    pub(super) charged: Rows<ChargedOn>,
 }
 
 impl Tables {
-    pub(super) fn all(&self) -> [&dyn Table; 2] {
-        [&self.holds, &self.reversed]
+    pub(super) fn all(&self) -> [&dyn Table; 8] {
+        [
+            &self.holds,
+            &self.reversed,
+            &self.fee_rules,
+            &self.closed,
+            &self.preferences,
+            &self.limits,
+            &self.calendar,
+            &self.charged,
+        ]
     }
 
-    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 2] {
-        [&mut self.holds, &mut self.reversed]
+    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 8] {
+        [
+            &mut self.holds,
+            &mut self.reversed,
+            &mut self.fee_rules,
+            &mut self.closed,
+            &mut self.preferences,
+            &mut self.limits,
+            &mut self.calendar,
+            &mut self.charged,
+        ]
     }
 }
 

@@ -3,14 +3,20 @@
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation, clippy::indexing_slicing, clippy::unwrap_used)]
 #![allow(clippy::needless_pass_by_value)]
 
+mod allowance;
+
 use std::collections::BTreeMap;
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
-use event_schemas::command::{AccountKind, BalancePolicy, CaptureHold, OpenAccount, PlaceHold, ReverseEntry};
+use event_schemas::command::{
+    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, PublishCalendar, ReverseEntry,
+    SetFeeRule, TransferUpTo,
+};
 use event_schemas::{
     AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Rejection, Side, Timestamp,
 };
 
+pub use self::allowance::Allowance;
 use super::desk::streams::{CODES, system};
 use super::desk::{BOOK, NOON};
 
@@ -26,6 +32,11 @@ pub struct Model {
     pub reversals: Vec<CommandId>,
     /// What was reversed: of this entry, of the posting in this place, so much.
     pub reversed: Vec<(CommandId, u32, i128)>,
+    pub rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
+    pub closed: Option<CivilDate>,
+    pub preferences: BTreeMap<Box<str>, u64>,
+    pub limits: BTreeMap<(Box<str>, Currency), Allowance>,
+    pub calendar: Option<PublishCalendar>,
 }
 
 /// A hold: what is left of it, zero once it has ended.
@@ -34,6 +45,8 @@ pub struct Slip {
     pub account: AccountId,
     pub left_minor: i128,
     pub deadline: Option<Timestamp>,
+    /// The day it counts for in the limits of the account's owner.
+    pub charged: Option<CivilDate>,
 }
 
 #[derive(Clone)]
@@ -45,6 +58,7 @@ pub struct Page {
     pub closed: bool,
     pub balance_minor: i128,
     pub held_minor: i128,
+    pub owner: Box<str>,
 }
 
 impl Page {
@@ -67,9 +81,21 @@ impl Model {
         self.now += us;
         for slip in self.holds.values_mut() {
             if slip.deadline.is_some_and(|deadline| deadline.0 <= NOON.0 + self.now) {
-                self.accounts.get_mut(&slip.account).unwrap().held_minor -= slip.left_minor;
+                let page = self.accounts.get_mut(&slip.account).unwrap();
+                page.held_minor -= slip.left_minor;
+                if let Some(day) = slip.charged {
+                    self.limits.get_mut(&(page.owner.clone(), page.currency)).unwrap().count(day, -slip.left_minor);
+                }
                 slip.left_minor = 0;
             }
+        }
+    }
+
+    /// Counts what is let go of a hold as not used after all.
+    fn give_back(&mut self, slip: &Slip, minor: i128) {
+        let page = &self.accounts[&slip.account];
+        if let Some(day) = slip.charged {
+            self.limits.get_mut(&(page.owner.clone(), page.currency)).unwrap().count(day, -minor);
         }
     }
 
@@ -82,18 +108,33 @@ impl Model {
             CommandBody::VoidHold(void) => {
                 let slip = self.slip(void.hold)?;
                 self.accounts.get_mut(&slip.account).unwrap().held_minor -= slip.left_minor;
+                self.give_back(&slip, slip.left_minor);
                 self.holds.get_mut(&void.hold).unwrap().left_minor = 0;
                 Ok(())
             }
             CommandBody::ReverseEntry(reverse) => self.reverse(id, reverse),
-            CommandBody::TransferUpTo(_)
-            | CommandBody::SetLimits(_)
-            | CommandBody::PublishCalendar(_)
-            | CommandBody::SetFeeRule(_)
-            | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_) => {
-                unreachable!("the streams have none of these")
+            CommandBody::TransferUpTo(transfer) => self.up_to(id, transfer),
+            CommandBody::SetFeeRule(rule) => self.set_rule(rule),
+            CommandBody::ClosePeriod(close) => {
+                let (mut refused, today) = (Vec::new(), self.today());
+                if close.through >= today {
+                    refused.push(Rejection::PeriodNotOver { today });
+                }
+                if let Some(through) = self.closed.filter(|closed| close.through <= *closed) {
+                    refused.push(Rejection::PeriodClosed { through });
+                }
+                first(refused)?;
+                self.closed = Some(close.through);
+                Ok(())
             }
+            CommandBody::SetNotificationPreferences(preferences) => {
+                let version = self.preferences.entry(preferences.owner.clone()).or_default();
+                newer(preferences.version, *version)?;
+                *version = preferences.version;
+                Ok(())
+            }
+            CommandBody::SetLimits(set) => self.set_limits(set),
+            CommandBody::PublishCalendar(calendar) => self.publish(calendar),
             CommandBody::OpenAccount(open) => self.open(open),
             CommandBody::FreezeAccount(act) => self.act(act.account, |page, refused| {
                 if page.frozen {
@@ -120,34 +161,36 @@ impl Model {
             }),
             CommandBody::TopUp(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
+                let fee = self.fee(FeeKind::TopUp, cash.amount, cash.fee_minor);
                 let postings = [
                     Posting::debit(clearing, cash.amount),
                     Posting::credit(cash.account, cash.amount),
                     Posting::debit(cash.account, fee),
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
-                self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
+                let (parties, how) = ((cash.account, clearing), (true, false));
+                self.money(id, cash.amount, fee, cash.effective_on, parties, how, &postings, vec![])
             }
             CommandBody::Withdraw(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
-                let fee = Money::new(cash.fee_minor.unwrap_or(0), cash.amount.currency);
+                let fee = self.fee(FeeKind::Withdrawal, cash.amount, cash.fee_minor);
                 let postings = [
                     paid(cash.account, cash.amount, fee),
                     Posting::credit(clearing, cash.amount),
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
-                self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
+                let (parties, how) = ((cash.account, clearing), (true, true));
+                self.money(id, cash.amount, fee, cash.effective_on, parties, how, &postings, vec![])
             }
             CommandBody::PostTransfer(transfer) => {
-                let fee = Money::new(transfer.fee_minor.unwrap_or(0), transfer.amount.currency);
+                let fee = self.fee(FeeKind::Transfer, transfer.amount, transfer.fee_minor);
                 let postings = [
                     paid(transfer.from, transfer.amount, fee),
                     Posting::credit(transfer.to, transfer.amount),
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
                 let parties = (transfer.from, transfer.to);
-                self.money(id, transfer.amount, fee, transfer.effective_on, parties, false, &postings, vec![])
+                self.money(id, transfer.amount, fee, transfer.effective_on, parties, (false, true), &postings, vec![])
             }
             CommandBody::PostEntry(entry) => {
                 let mut refused = Vec::new();
@@ -158,12 +201,89 @@ impl Model {
                 for posting in &entry.postings {
                     amount(posting.money.amount_minor, 1, &mut refused);
                 }
-                date(entry.effective_on, &mut refused);
+                self.date(entry.effective_on, &mut refused);
                 self.postings(&entry.postings, refused)?;
                 self.entries.insert(id, entry.postings.to_vec());
                 Ok(())
             }
         }
+    }
+
+    fn today(&self) -> CivilDate {
+        Timestamp(NOON.0 + self.now).date_utc()
+    }
+
+    fn date(&self, named: Option<CivilDate>, refused: &mut Vec<Rejection>) {
+        let (earliest, today) = (CivilDate::from_ymd(1900, 1, 1).unwrap(), self.today());
+        let latest = CivilDate::from_days(today.days() + 366).unwrap();
+        if named.is_some_and(|date| date < earliest || date > latest) {
+            refused.push(Rejection::EffectiveDateOutOfRange { earliest, latest });
+        }
+        if let Some(through) = self.closed.filter(|closed| named.is_some_and(|date| date <= *closed)) {
+            refused.push(Rejection::PeriodClosed { through });
+        }
+    }
+
+    /// What the command names, or what the rule says: of the two whole numbers about the exact fee, the nearer one, and the even
+    /// one where both are as near.
+    fn fee(&self, kind: FeeKind, amount: Money, named: Option<i128>) -> Money {
+        let by_rule = || {
+            let rule = self.rules.get(&(kind, amount.currency))?;
+            let exact = amount.amount_minor.checked_mul(i128::from(rule.rate_ppm))?;
+            let below = exact.div_euclid(1_000_000);
+            let far = |whole: i128| ((whole * 1_000_000 - exact).abs(), whole % 2 != 0);
+            let nearest = [below, below + 1].into_iter().min_by_key(|whole| far(*whole))?;
+            let fee = (rule.fixed_minor + nearest).max(rule.min_minor);
+            Some(rule.max_minor.map_or(fee, |max| fee.min(max)))
+        };
+        Money::new(named.or_else(by_rule).unwrap_or(0), amount.currency)
+    }
+
+    fn set_rule(&mut self, rule: &SetFeeRule) -> Result<(), Rejection> {
+        let mut refused = Vec::new();
+        for part in [Some(rule.fixed_minor), Some(rule.min_minor), rule.max_minor].into_iter().flatten() {
+            if part < 0 {
+                refused.push(Rejection::FeeRuleInvalid);
+            }
+            if part > AMOUNT_MAX_MINOR {
+                refused.push(Rejection::AmountTooLarge);
+            }
+        }
+        if rule.rate_ppm > 1_000_000 || rule.max_minor.is_some_and(|max| max < rule.min_minor) {
+            refused.push(Rejection::FeeRuleInvalid);
+        }
+        let key = (rule.kind, rule.currency);
+        refused.extend(newer(rule.version, self.rules.get(&key).map_or(0, |rule| rule.version)).err());
+        first(refused)?;
+        self.rules.insert(key, rule.clone());
+        Ok(())
+    }
+
+    fn up_to(&mut self, id: CommandId, transfer: &TransferUpTo) -> Result<(), Rejection> {
+        let (from, to, at_most) = (transfer.from, transfer.to, transfer.at_most);
+        let mut refused = Vec::new();
+        amount(at_most.amount_minor, 1, &mut refused);
+        self.date(transfer.effective_on, &mut refused);
+        if from == to {
+            refused.push(Rejection::SameAccount { account: from });
+        }
+        let lowered = self.accounts.get(&from).filter(|page| raises(page.kind, Side::Debit) < 0);
+        let room = lowered.and_then(Page::room_minor);
+        if let Some(available_minor) = room.filter(|room| *room <= 0) {
+            refused.push(Rejection::InsufficientFunds { account: from, available_minor, required_minor: 1 });
+        }
+        // If a single unit is too much, so is all.
+        let one = Money::new(1, at_most.currency);
+        let charge = self.limited(from, Some(to), one, &mut refused);
+        let left = charge.as_ref().and_then(|(key, day)| self.limits[key].left(*day));
+        let bounds = [Some(at_most.amount_minor), room.filter(|room| *room > 0), left.filter(|left| *left > 0)];
+        let minor = bounds.into_iter().flatten().min().unwrap();
+        let moved = Money::new(minor, at_most.currency);
+        let postings = [Posting::debit(from, moved), Posting::credit(to, moved)];
+        self.postings(&postings, refused)?;
+        self.count(charge, minor);
+        self.entries.insert(id, postings.to_vec());
+        Ok(())
     }
 
     fn place(&mut self, id: CommandId, place: &PlaceHold) -> Result<(), Rejection> {
@@ -196,9 +316,11 @@ impl Model {
                 }
             }
         }
+        let charge = self.limited(account, None, place.amount, &mut refused);
         first(refused)?;
         self.accounts.get_mut(&account).unwrap().held_minor += minor;
-        self.holds.insert(id, Slip { account, left_minor: minor, deadline: place.expires_at });
+        let charged = self.count(charge, minor);
+        self.holds.insert(id, Slip { account, left_minor: minor, deadline: place.expires_at, charged });
         Ok(())
     }
 
@@ -215,7 +337,7 @@ impl Model {
     }
 
     fn capture(&mut self, id: CommandId, capture: &CaptureHold) -> Result<(), Rejection> {
-        let fee = Money::new(capture.fee_minor.unwrap_or(0), capture.amount.currency);
+        let fee = self.fee(FeeKind::Capture, capture.amount, capture.fee_minor);
         let required_minor = capture.amount.amount_minor + fee.amount_minor;
         let mut refused = Vec::new();
         let slip = match self.slip(capture.hold) {
@@ -225,7 +347,7 @@ impl Model {
                 // Nothing is known of the account then: what is left is what the command says of itself.
                 let nowhere = (AccountId(1), AccountId(2));
                 let on = capture.effective_on;
-                return self.money(id, capture.amount, fee, on, nowhere, false, &[], refused);
+                return self.money(id, capture.amount, fee, on, nowhere, (false, false), &[], refused);
             }
         };
         if self.accounts[&slip.account].currency == fee.currency && required_minor > slip.left_minor {
@@ -240,7 +362,8 @@ impl Model {
         // What is captured is let go first, and so may be taken.
         self.accounts.get_mut(&slip.account).unwrap().held_minor -= required_minor;
         let parties = (slip.account, capture.to);
-        let said = self.money(id, capture.amount, fee, capture.effective_on, parties, false, &postings, refused);
+        let said =
+            self.money(id, capture.amount, fee, capture.effective_on, parties, (false, false), &postings, refused);
         let page = self.accounts.get_mut(&slip.account).unwrap();
         if said.is_err() {
             page.held_minor += required_minor;
@@ -249,6 +372,7 @@ impl Model {
         let left_minor = slip.left_minor - required_minor;
         let kept_minor = if capture.last { 0 } else { left_minor };
         page.held_minor -= left_minor - kept_minor;
+        self.give_back(&slip, left_minor - kept_minor);
         self.holds.get_mut(&capture.hold).unwrap().left_minor = kept_minor;
         Ok(())
     }
@@ -262,7 +386,7 @@ impl Model {
         if let Some(parts) = reverse.postings.as_ref().filter(|parts| parts.len() < 2) {
             refused.push(Rejection::PostingsOutOfBounds { count: u32::try_from(parts.len()).unwrap() });
         }
-        date(reverse.effective_on, &mut refused);
+        self.date(reverse.effective_on, &mut refused);
         let known = entry.0 < id.0;
         let Some(original) = self.entries.get(&entry).cloned() else {
             refused.push(match (known, self.reversals.contains(&entry)) {
@@ -328,11 +452,13 @@ impl Model {
         }
         first(refused)?;
         self.insert(open.account, open.kind, open.currency, open.policy);
+        self.accounts.get_mut(&open.account).unwrap().owner = open.owner.clone();
         Ok(())
     }
 
     fn insert(&mut self, id: AccountId, kind: AccountKind, currency: Currency, policy: BalancePolicy) {
-        let page = Page { currency, kind, policy, frozen: false, closed: false, balance_minor: 0, held_minor: 0 };
+        let (frozen, closed, balance_minor, held_minor, owner) = (false, false, 0, 0, "".into());
+        let page = Page { currency, kind, policy, frozen, closed, balance_minor, held_minor, owner };
         self.accounts.insert(id, page);
     }
 
@@ -357,7 +483,7 @@ impl Model {
         fee: Money,
         effective_on: Option<CivilDate>,
         parties: (AccountId, AccountId),
-        cash: bool,
+        (cash, limited): (bool, bool),
         postings: &[Posting],
         mut refused: Vec<Rejection>,
     ) -> Result<(), Rejection> {
@@ -366,7 +492,7 @@ impl Model {
         if money.amount_minor.saturating_add(fee.amount_minor) > AMOUNT_MAX_MINOR {
             refused.push(Rejection::AmountTooLarge);
         }
-        date(effective_on, &mut refused);
+        self.date(effective_on, &mut refused);
         if parties.0 == parties.1 {
             refused.push(Rejection::SameAccount { account: parties.0 });
         }
@@ -381,7 +507,17 @@ impl Model {
         if fee.amount_minor > 0 && !self.accounts.contains_key(&income) {
             self.insert(income, AccountKind::Income, money.currency, BalancePolicy::Unlimited);
         }
+        let charge = match (moved.first(), moved.get(1)) {
+            // Money that enters, and money that was held, is not limited.
+            (Some(paid), Some(got)) if limited => {
+                self.limited(paid.account, Some(got.account), paid.money, &mut refused)
+            }
+            _ => None,
+        };
         let said = self.postings(&moved, refused);
+        if said.is_ok() {
+            self.count(charge, moved.first().map_or(0, |paid| paid.money.amount_minor));
+        }
         if said.is_err() {
             self.accounts = kept;
         } else {
@@ -463,11 +599,8 @@ fn amount(minor: i128, least: i128, refused: &mut Vec<Rejection>) {
     }
 }
 
-fn date(named: Option<CivilDate>, refused: &mut Vec<Rejection>) {
-    let (earliest, latest) = (CivilDate::from_ymd(1900, 1, 1).unwrap(), CivilDate::from_ymd(2027, 11, 22).unwrap());
-    if named.is_some_and(|date| date < earliest || date > latest) {
-        refused.push(Rejection::EffectiveDateOutOfRange { earliest, latest });
-    }
+fn newer(version: u64, applied: u64) -> Result<(), Rejection> {
+    if version > applied { Ok(()) } else { Err(Rejection::VersionNotNewer { applied }) }
 }
 
 /// The condition of the lowest number; of several, the one met first.

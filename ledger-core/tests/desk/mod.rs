@@ -16,15 +16,17 @@ pub mod streams;
 
 use std::collections::BTreeMap;
 
+use event_schemas::bounds::EVENTS_PER_COMMAND_MAX;
 use event_schemas::codec::Reader;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
-    ReverseEntry, ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
+    SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::event::BookOpened;
 use event_schemas::{
-    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Epoch, Event, EventBody, Money,
-    Posting, PrincipalId, RecordedEvent, Rejection, Sequence, Side, Timestamp,
+    AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, Epoch, Event, EventBody, Money, Posting,
+    PrincipalId, RecordedEvent, Rejection, Sequence, Side, Timestamp,
 };
 use ledger_core::asked::asked;
 use ledger_core::audit::Auditor;
@@ -85,12 +87,10 @@ impl Desk {
         let decision = decide(&self.state, context, &command);
         let before = self.state.digest();
         let recorded = self.events.len();
-        for open in &decision.opens {
-            let cause = Cause::Consequence { command: command.id, actor: command.actor };
-            self.record(Event { cause, body: EventBody::AccountOpened(open.clone()) });
+        for event in decision.clone().events(&command) {
+            self.record(event);
         }
-        let cause = Cause::Verdict { command: command.id, actor: command.actor };
-        self.record(Event { cause, body: decision.verdict.clone() });
+        assert!(self.events.len() - recorded <= EVENTS_PER_COMMAND_MAX);
         if matches!(decision.verdict, EventBody::CommandRejected(_)) {
             assert_eq!(self.events.len(), recorded + 1, "a refusal has no consequences");
             assert_eq!(self.state.digest(), before, "a refusal changes nothing");
@@ -109,12 +109,13 @@ impl Desk {
 
     /// Expires what is due, as every block does first.
     pub fn expire(&mut self) {
-        while let Some(body) = next_expiry(&self.state, self.recorded_at) {
-            let event = Event::engine(body);
+        while let Some(expiry) = next_expiry(&self.state, self.recorded_at) {
             let mut bytes = Vec::new();
-            event.encode(&mut bytes);
+            for event in expiry.into_iter().map(Event::engine) {
+                event.encode(&mut bytes);
+                self.record(event);
+            }
             assert!(bytes.len() <= bound::EXPIRY_BYTES);
-            self.record(event);
         }
     }
 
@@ -131,7 +132,8 @@ impl Desk {
             let before = self.events.len();
             self.recorded_at.0 += words.nth(1).unwrap().parse::<i64>().unwrap() * 1_000_000;
             self.expire();
-            return format!("{} expired", self.events.len() - before);
+            let expired = |event: &&Event| matches!(event.body, EventBody::HoldExpired(_));
+            return format!("{} expired", self.events[before..].iter().filter(expired).count());
         }
         if line.starts_with("held ") {
             let id = self.account(words.nth(1).unwrap());
@@ -177,12 +179,18 @@ impl Desk {
     }
 
     /// Reads a command: `open ann liability EUR overdraft 5`, `top_up ann 10 EUR fee 1 on 2026-11-20`,
-    /// `transfer ann bob 5 EUR`, `entry D ann 5 EUR C bob 5 EUR on 1993-01-05`, `close ann`.
+    /// `transfer ann bob 5 EUR fee rule`, `fee_rule transfer EUR v1 fixed 0.10 ppm 2500`, `entry D ann 5 EUR C bob 5 EUR on 1993-01-05`, `close ann`.
     pub fn command(&mut self, line: &str) -> CommandBody {
         let words: Vec<&str> = line.split_whitespace().collect();
         let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
         let effective_on = option("on").map(|date| date.parse::<CivilDate>().unwrap());
         let reference: Box<str> = option("reference").unwrap_or_default().into();
+        // `fee 1`, `fee rule`, or none at all.
+        let fee_minor = |currency| match option("fee") {
+            Some("rule") => None,
+            fee => Some(fee.map_or(0, |fee| minor(fee, currency))),
+        };
+        let version = || words.iter().find_map(|word| word.strip_prefix('v')?.parse().ok()).unwrap();
         match words[0] {
             "open" => {
                 let name = words[1];
@@ -209,16 +217,60 @@ impl Desk {
             "close" => CommandBody::CloseAccount(self.act(words[1])),
             "top_up" | "withdraw" => {
                 let amount = money(words[2], words[3]);
-                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
+                let fee_minor = fee_minor(amount.currency);
                 let account = self.account(words[1]);
                 let cash = CashMove { account, amount, fee_minor, effective_on, reference };
                 if words[0] == "top_up" { CommandBody::TopUp(cash) } else { CommandBody::Withdraw(cash) }
             }
             "transfer" => {
                 let amount = money(words[3], words[4]);
-                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
+                let fee_minor = fee_minor(amount.currency);
                 let (from, to) = (self.account(words[1]), self.account(words[2]));
                 CommandBody::PostTransfer(PostTransfer { from, to, amount, fee_minor, effective_on, reference })
+            }
+            "up_to" => {
+                let (from, to, at_most) = (self.account(words[1]), self.account(words[2]), money(words[3], words[4]));
+                CommandBody::TransferUpTo(TransferUpTo { from, to, at_most, effective_on, reference })
+            }
+            "fee_rule" => {
+                let currency = currency(words[2]);
+                let part = |name| option(name).map(|part| minor(part, currency));
+                CommandBody::SetFeeRule(SetFeeRule {
+                    kind: FeeKind::ALL.into_iter().find(|kind| kind.name() == words[1]).unwrap(),
+                    currency,
+                    version: version(),
+                    fixed_minor: part("fixed").unwrap_or(0),
+                    rate_ppm: option("ppm").map_or(0, |rate| rate.parse().unwrap()),
+                    min_minor: part("min").unwrap_or(0),
+                    max_minor: part("max"),
+                })
+            }
+            "close_period" => {
+                CommandBody::ClosePeriod(ClosePeriod { through: words[1].parse().unwrap(), reason: "because".into() })
+            }
+            "prefer" => {
+                let (owner, version, topics) = (words[1].into(), version(), BTreeMap::new());
+                CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
+            }
+            "limits" => {
+                let currency = currency(words[2]);
+                let cap = |name| option(name).map(|cap| minor(cap, currency));
+                let caps =
+                    Caps { per_transfer_minor: cap("per"), daily_minor: cap("day"), monthly_minor: cap("month") };
+                CommandBody::SetLimits(SetLimits { owner: words[1].into(), currency, version: version(), caps })
+            }
+            "calendar" => {
+                // Starts of days in hours from now.
+                let start =
+                    |hours: &&str| Timestamp(self.recorded_at.0 + hours.parse::<i64>().unwrap() * 3_600_000_000);
+                let at = words.iter().position(|word| *word == "starts").unwrap();
+                CommandBody::PublishCalendar(PublishCalendar {
+                    version: version(),
+                    zone: "Etc/UTC".into(),
+                    tz_version: "".into(),
+                    first_day: option("from").unwrap().parse().unwrap(),
+                    starts: words[at + 1..].iter().map(start).collect(),
+                })
             }
             "entry" => {
                 let end = words.iter().position(|word| *word == "on").unwrap_or(words.len());
@@ -239,7 +291,7 @@ impl Desk {
             }
             "capture" => {
                 let amount = money(words[3], words[4]);
-                let fee_minor = Some(option("fee").map_or(0, |fee| minor(fee, amount.currency)));
+                let fee_minor = fee_minor(amount.currency);
                 let (hold, to, last) = (self.label(words[1]), self.account(words[2]), words.contains(&"last"));
                 CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
             }
@@ -280,18 +332,36 @@ impl Desk {
             EventBody::AccountFrozen(_) => "frozen".into(),
             EventBody::AccountUnfrozen(_) => "unfrozen".into(),
             EventBody::AccountClosed(_) => "closed".into(),
-            EventBody::EntryPosted(entry) => self.entry(&entry.postings, entry.effective_on),
+            EventBody::EntryPosted(entry) => self.entry(&entry.postings, entry.effective_on) + &by_rule(entry.fee_rule),
+            EventBody::FeeRuleSet(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::LimitsSet(_)
+            | EventBody::CalendarPublished(_) => "set".into(),
+            EventBody::PeriodClosed(close) => format!("closed through {}", close.through),
             EventBody::HoldPlaced(_) => "held".into(),
             EventBody::HoldCaptured(captured) => {
                 let entry = self.entry(&captured.postings, captured.effective_on);
-                format!("{entry} left {} released {}", captured.left_minor, captured.released_minor)
+                let rule = by_rule(captured.fee_rule);
+                format!("{entry}{rule} left {} released {}", captured.left_minor, captured.released_minor)
             }
             EventBody::HoldVoided(voided) => format!("voided {}", voided.released),
             EventBody::EntryReversed(reversed) => self.entry(&reversed.postings, reversed.effective_on),
             EventBody::CommandRejected(rejected) => self.refused(&rejected.rejection),
             other => panic!("no verdict: {other:?}"),
         };
-        opens.concat() + &verdict
+        let limit = match decision.limit.as_deref() {
+            None => String::new(),
+            Some(EventBody::LimitCharged(charged)) => {
+                let (money, day) = (Money::new(charged.amount_minor, charged.currency), charged.day);
+                format!("charges {money} on {day} ({} {}), ", charged.day_used_minor, charged.month_used_minor)
+            }
+            Some(EventBody::LimitReleased(released)) => {
+                let (money, day) = (Money::new(released.amount_minor, released.currency), released.day);
+                format!("returns {money} of {day} ({} {}), ", released.day_used_minor, released.month_used_minor)
+            }
+            Some(other) => panic!("no matter of limits: {other:?}"),
+        };
+        opens.concat() + &limit + &verdict
     }
 
     fn entry(&self, postings: &[Posting], effective_on: CivilDate) -> String {
@@ -369,6 +439,10 @@ impl Desk {
         };
         format!("{}{observed}", rejection.code())
     }
+}
+
+fn by_rule(rule: Option<u64>) -> String {
+    rule.map_or_else(String::new, |version| format!(" by rule {version}"))
 }
 
 /// The verdict of a command among these events, which are numbered from 1.

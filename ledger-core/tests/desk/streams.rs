@@ -2,8 +2,9 @@
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
-    ReverseEntry, ReversedPart, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
+    SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
 use proptest::prelude::*;
@@ -32,8 +33,9 @@ fn minor() -> impl Strategy<Value = i128> {
     ]
 }
 
-fn fee() -> impl Strategy<Value = i128> {
-    prop_oneof![6 => Just(0), 4 => 1..20_i128, 1 => Just(-1)]
+/// None: the rule says.
+fn fee() -> impl Strategy<Value = Option<i128>> {
+    prop_oneof![5 => Just(Some(0)), 3 => (1..20_i128).prop_map(Some), 1 => Just(Some(-1)), 5 => Just(None)]
 }
 
 fn account() -> impl Strategy<Value = AccountId> {
@@ -66,17 +68,20 @@ fn open() -> impl Strategy<Value = CommandBody> {
         1 => account().prop_map(|id| (id, String::new())),
         1 => (account(), "[a-f:./]{1,6}"),
     ];
-    (place, testing::account_kind(), currency(), policy).prop_map(|((account, code), kind, currency, policy)| {
-        let (code, owner) = (code.into(), "".into());
-        CommandBody::OpenAccount(OpenAccount { account, code, kind, currency, owner, policy })
-    })
+    let owner = prop_oneof![2 => Just("".into()), 1 => owner()];
+    (place, testing::account_kind(), currency(), policy, owner).prop_map(
+        |((account, code), kind, currency, policy, owner)| {
+            let code = code.into();
+            CommandBody::OpenAccount(OpenAccount { account, code, kind, currency, owner, policy })
+        },
+    )
 }
 
 fn cash() -> impl Strategy<Value = CashMove> {
     (account(), minor(), currency(), fee(), effective_on(), testing::text()).prop_map(
         |(account, minor, currency, fee_minor, effective_on, reference)| {
             let amount = Money::new(minor, currency);
-            CashMove { account, amount, fee_minor: Some(fee_minor), effective_on, reference }
+            CashMove { account, amount, fee_minor, effective_on, reference }
         },
     )
 }
@@ -125,15 +130,7 @@ fn capture() -> impl Strategy<Value = CommandBody> {
         |(hold, to, minor, currency, fee_minor, last)| {
             let amount = Money::new(minor, currency);
             let (effective_on, reference) = (None, "".into());
-            CommandBody::CaptureHold(CaptureHold {
-                hold,
-                to,
-                amount,
-                fee_minor: Some(fee_minor),
-                last,
-                effective_on,
-                reference,
-            })
+            CommandBody::CaptureHold(CaptureHold { hold, to, amount, fee_minor, last, effective_on, reference })
         },
     )
 }
@@ -148,6 +145,88 @@ fn reverse() -> impl Strategy<Value = CommandBody> {
     (back(), prop::option::of(parts), effective_on()).prop_map(|(entry, postings, effective_on)| {
         CommandBody::ReverseEntry(ReverseEntry { entry, postings, effective_on, reference: "".into() })
     })
+}
+
+fn up_to() -> impl Strategy<Value = CommandBody> {
+    (account(), account(), minor(), currency(), effective_on()).prop_map(|(from, to, minor, currency, effective_on)| {
+        let at_most = Money::new(minor, currency);
+        CommandBody::TransferUpTo(TransferUpTo { from, to, at_most, effective_on, reference: "".into() })
+    })
+}
+
+/// The version of a setting; see [`aim`].
+fn version() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => Just(NEXT), 1 => 0..4_u64]
+}
+
+/// Stands for the version behind the newest.
+const NEXT: u64 = u64::MAX;
+
+fn fee_rule() -> impl Strategy<Value = CommandBody> {
+    let part = || prop_oneof![8 => 0..30_i128, 1 => prop::sample::select(vec![-1, AMOUNT_MAX_MINOR + 1])];
+    let rate = prop_oneof![4 => 0..100_000_u32, 4 => Just(500_000), 1 => Just(1_000_000), 1 => Just(1_000_001)];
+    let kind = prop::sample::select(FeeKind::ALL.to_vec());
+    (kind, currency(), version(), part(), rate, prop_oneof![4 => Just(0), 1 => part()], prop::option::of(part()))
+        .prop_map(|(kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor)| {
+            CommandBody::SetFeeRule(SetFeeRule { kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor })
+        })
+}
+
+fn close_period() -> impl Strategy<Value = CommandBody> {
+    let today = NOON.date_utc().days();
+    let day = prop_oneof![4 => 8_000..14_000_i32, 1 => 14_000..20_000_i32, 1 => today - 1..today + 2];
+    day.prop_map(|day| {
+        CommandBody::ClosePeriod(ClosePeriod { through: CivilDate::from_days(day).unwrap(), reason: "".into() })
+    })
+}
+
+const OWNERS: [&str; 3] = ["client:1", "client:2", "client:3"];
+
+fn owner() -> impl Strategy<Value = Box<str>> {
+    prop::sample::select(OWNERS.to_vec()).prop_map(Into::into)
+}
+
+fn prefer() -> impl Strategy<Value = CommandBody> {
+    (owner(), version()).prop_map(|(owner, version)| {
+        let topics = std::collections::BTreeMap::new();
+        CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
+    })
+}
+
+fn limits() -> impl Strategy<Value = CommandBody> {
+    let odd = || prop::sample::select(vec![0, -1, AMOUNT_MAX_MINOR, AMOUNT_MAX_MINOR + 1]);
+    let cap = |most: i128| prop::option::of(prop_oneof![24 => 1..most, 1 => odd()]);
+    (owner(), currency(), version(), (cap(500), cap(900), cap(1_200))).prop_map(
+        |(owner, currency, version, (per_transfer_minor, daily_minor, monthly_minor))| {
+            let caps = Caps { per_transfer_minor, daily_minor, monthly_minor };
+            CommandBody::SetLimits(SetLimits { owner, currency, version, caps })
+        },
+    )
+}
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// A calendar in which a day begins within seconds of noon, and now and then a month: its days are then of 20 hours, for many
+/// of them, until the first of December comes that early.
+fn calendar() -> impl Strategy<Value = CommandBody> {
+    let days = prop_oneof![3 => Just(("2026-11-20", 1, 24)), 2 => Just(("2026-10-08", 54, 20))];
+    let break_it = prop_oneof![12 => Just(None), 1 => (any::<prop::sample::Index>(), 0..4_u8).prop_map(Some)];
+    (version(), days, 0..30_i64, 1..3_i64, break_it).prop_map(
+        |(version, (first, before, hours), seconds, more, broken)| {
+            let start = |place: i64| Timestamp(NOON.0 + seconds * 1_000_000 + (place - before) * hours * HOUR_US);
+            let mut starts: Vec<_> = (0..=before + more).map(start).collect();
+            match broken {
+                Some((_, 0)) => starts.truncate(1),
+                Some((_, 1)) => starts.clear(),
+                Some((at, 2)) => at.get_mut(&mut starts).0 += 9 * HOUR_US,
+                // The days end before it begins, or are over long since.
+                Some((_, _)) => starts.truncate(starts.len() - usize::try_from(more).unwrap()),
+                None => {}
+            }
+            let (zone, tz_version, first_day) = ("Etc/Odd".into(), "".into(), first.parse().unwrap());
+            CommandBody::PublishCalendar(PublishCalendar { version, zone, tz_version, first_day, starts })
+        },
+    )
 }
 
 /// A command upon a few accounts that often exist.
@@ -173,6 +252,12 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         5 => capture().boxed(),
         2 => back().prop_map(|hold| CommandBody::VoidHold(VoidHold { hold, reason: "".into() })).boxed(),
         9 => reverse().boxed(),
+        4 => up_to().boxed(),
+        3 => fee_rule().boxed(),
+        1 => close_period().boxed(),
+        1 => prefer().boxed(),
+        2 => limits().boxed(),
+        1 => calendar().boxed(),
     ]
     .boxed()
 }
@@ -186,20 +271,28 @@ pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
 pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
     // Most streams begin with the accounts they need, or nearly everything would be refused.
     let opened = (0..CODES.len()).map(|place| {
-        (kind(), currency(), 0..400_i128).prop_map(move |(kind, currency, overdraft_minor)| {
+        let owner = prop_oneof![1 => Just("".into()), 3 => owner()];
+        (kind(), currency(), 0..400_i128, owner).prop_map(move |(kind, currency, overdraft_minor, owner)| {
             CommandBody::OpenAccount(OpenAccount {
                 account: person(place),
                 code: CODES[place].into(),
                 kind,
                 currency,
-                owner: "".into(),
+                owner,
                 policy: BalancePolicy::Limited { overdraft_minor },
             })
         })
     });
     let opened: Vec<_> = opened.collect();
-    (prop_oneof![4 => opened.prop_map(Some), 1 => Just(None)], prop::collection::vec(command(), 1..most))
-        .prop_map(|(opened, rest)| opened.into_iter().flatten().chain(rest).collect())
+    // Half of them have limits from the start, and a calendar without which they would refuse everything.
+    let limited = prop::option::of((calendar(), prop::collection::vec(limits(), 1..4)));
+    let opened = prop_oneof![4 => (opened, limited).prop_map(Some), 1 => Just(None)];
+    (opened, prop::collection::vec(command(), 1..most))
+        .prop_map(|(opened, rest)| {
+            let (opened, limited) = opened.unwrap_or_default();
+            let limited = limited.into_iter().flat_map(|(calendar, limits)| std::iter::once(calendar).chain(limits));
+            opened.into_iter().chain(limited).chain(rest).collect()
+        })
         .prop_map(|mut commands: Vec<CommandBody>| {
             aim(&mut commands);
             commands
@@ -208,11 +301,12 @@ pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
 
 /// Turns "so many back" into the number of a command of this stream, which are numbered from 1: of a hold for captures and
 /// voids, of what may be an entry for reversals. What is too far back names no command. Most amounts get the currency of the
-/// account they are taken from, so that much is accepted.
+/// account they are taken from, and most settings the version behind the one before, so that much is accepted.
 fn aim(commands: &mut [CommandBody]) {
     let (mut holds, mut entries, mut before) = (Vec::new(), Vec::new(), None);
     let mut accounts = std::collections::BTreeMap::<AccountId, Currency>::new();
     let mut held = std::collections::BTreeMap::<u128, (AccountId, Currency)>::new();
+    let mut versions = std::collections::BTreeMap::<String, u64>::new();
     for (number, body) in (1_u128..).zip(commands) {
         let of = |ids: &[u128], back: CommandId| {
             let found = usize::try_from(back.0).ok().and_then(|back| ids.iter().rev().nth(back)).copied();
@@ -222,6 +316,13 @@ fn aim(commands: &mut [CommandBody]) {
             if let Some(currency) = accounts.get(&account).filter(|_| amount.amount_minor % 5 != 0) {
                 amount.currency = *currency;
             }
+        };
+        let mut count = |of: String, version: &mut u64| {
+            let newest = versions.entry(of).or_default();
+            if *version == NEXT {
+                *version = *newest + 1;
+            }
+            *newest = (*newest).max(*version);
         };
         match body {
             CommandBody::OpenAccount(open) => {
@@ -270,14 +371,20 @@ fn aim(commands: &mut [CommandBody]) {
                 entries.push(number);
             }
             CommandBody::PostEntry(_) => entries.push(number),
+            CommandBody::SetFeeRule(rule) => {
+                count(format!("fee of {:?} in {}", rule.kind, rule.currency), &mut rule.version);
+            }
+            CommandBody::SetNotificationPreferences(preferences) => {
+                count(format!("preferences of {}", preferences.owner), &mut preferences.version);
+            }
+            CommandBody::SetLimits(limits) => {
+                count(format!("limits of {} in {}", limits.owner, limits.currency), &mut limits.version);
+            }
+            CommandBody::PublishCalendar(calendar) => count("calendar".into(), &mut calendar.version),
             CommandBody::FreezeAccount(_)
             | CommandBody::UnfreezeAccount(_)
             | CommandBody::CloseAccount(_)
-            | CommandBody::SetLimits(_)
-            | CommandBody::PublishCalendar(_)
-            | CommandBody::SetFeeRule(_)
-            | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_) => {}
+            | CommandBody::ClosePeriod(_) => {}
         }
     }
 }

@@ -10,8 +10,8 @@ use event_schemas::command::{
 };
 use event_schemas::event::{BookOpened, HoldExpired, StateDigest};
 use event_schemas::{
-    AccountId, Block, BlockBuilder, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Digest, Epoch,
-    Event, EventBody, Money, Posting, PrincipalId, RecordedEvent, Sequence, Timestamp,
+    AccountId, Block, BlockBuilder, BookId, CivilDate, Command, CommandBody, CommandId, Currency, Digest, Epoch, Event,
+    EventBody, Money, Posting, PrincipalId, RecordedEvent, Sequence, Timestamp,
 };
 use ledger_core::decide::{Context, decide, named};
 use ledger_core::ports::{Head, JournalFault, JournalReader};
@@ -74,13 +74,11 @@ impl Book {
         let earlier = named(&self.state, &command.body);
         let earlier = self.history.iter().find(|one| earlier.is_some() && one.event.cause.verdict_of() == earlier);
         let decision = decide(&self.state, Context { recorded_at: self.now(), named: earlier }, &command);
-        for open in decision.opens {
-            let cause = Cause::Consequence { command: command.id, actor: command.actor };
-            self.push(Event { cause, body: EventBody::AccountOpened(open) });
+        let verdict = decision.verdict.clone();
+        for event in decision.events(&command) {
+            self.push(event);
         }
-        let cause = Cause::Verdict { command: command.id, actor: command.actor };
-        self.push(Event { cause, body: decision.verdict.clone() });
-        decision.verdict
+        verdict
     }
 
     /// Adds the state's digest.
