@@ -7,6 +7,8 @@
 //! *Architecture Invariant*: nothing here decides anything about money. What this crate refuses, it refuses by shape, key
 //! or budget; what the book refuses is on record.
 //!
+//! *Architecture Invariant*: what is not everybody's is read on record: the access log knows of a read before its answer leaves.
+//!
 //! *Architecture Invariant*: nothing with a sequence leaves here but from the engine's durable answers and from the
 //! checkpoint of a read model.
 
@@ -19,25 +21,32 @@ mod auth;
 mod batches;
 mod body;
 mod book;
+mod calendar;
 mod call;
 mod cash;
 mod commands;
 mod cursor;
+mod dry_run;
 mod dto;
 mod entries;
 mod events;
+mod fee_rules;
 mod holds;
 mod idempotency;
 pub mod keys;
+mod limits;
 mod observe;
 mod openapi;
+mod periods;
 mod policy;
+mod preferences;
 pub mod problem;
 mod reading;
 mod rejected;
 mod request_id;
 mod reversals;
 mod routes;
+mod sensitive;
 mod state;
 mod statement;
 mod text;
@@ -87,9 +96,8 @@ fn routes() -> Vec<Route> {
         Route::open::<openapi::__path_document>(openapi::document),
         Route::open::<openapi::__path_page>(openapi::page),
     ];
+    routes.extend(routes![of nobody: book::get, book::trial_balance]);
     routes.extend(routes![
-        book::get,
-        book::trial_balance,
         accounts::list,
         accounts::open,
         accounts::get,
@@ -106,10 +114,16 @@ fn routes() -> Vec<Route> {
         cash::top_up,
         cash::withdraw,
         transfers::post,
+        transfers::up_to,
         entries::post,
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
         commands::get,
+        limits::set,
+        calendar::publish,
+        fee_rules::set,
+        periods::close,
+        preferences::set,
         events::list,
         events::stream,
     ]);

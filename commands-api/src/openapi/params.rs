@@ -38,6 +38,18 @@ pub(crate) struct HoldPath {
     hold: String,
 }
 
+/// Of one customer.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CustomerPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The customer: the owner of accounts.
+    #[param(value_type = types::Customer)]
+    owner: String,
+}
+
 /// Of one command.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

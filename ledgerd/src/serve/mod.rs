@@ -90,6 +90,7 @@ pub async fn serve(
             rejections_burst: config.limits.rejections_burst,
             rejections_per_second: config.limits.rejections_per_second,
         },
+        access: None,
     });
     let health = Arc::new(Health {
         sink,
