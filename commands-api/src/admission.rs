@@ -215,6 +215,7 @@ fn refused(error: SubmitError) -> Problem {
             Problem::new(Code::EngineBusy).with_retry_after(retry_after_ms.div_ceil(1_000))
         }
         SubmitError::Stopped => Problem::new(Code::WriterStopped).with_retry_after(5),
+        SubmitError::ReadOnly => Problem::new(Code::ReadOnly),
         // Of few items that are large; a single command always fits.
         SubmitError::BatchSize => Problem::detailed(Code::BatchOutOfBounds, "send it in two batches"),
         SubmitError::LinkedBatchSize => Problem::detailed(

@@ -196,6 +196,8 @@ codes! {
     EngineBusy, "engine_busy", SERVICE_UNAVAILABLE, "The ledger is busy: try again";
     /// The writer has stopped.
     WriterStopped, "writer_stopped", SERVICE_UNAVAILABLE, "The ledger takes no commands now";
+    /// This server shows a moment of the past.
+    ReadOnly, "read_only", SERVICE_UNAVAILABLE, "This server shows the past and takes no commands";
     /// This server keeps no read models.
     ReadModelsOff, "read_models_off", SERVICE_UNAVAILABLE, "This server keeps no read models";
     /// The read models can't be read.

@@ -214,6 +214,9 @@ pub enum SubmitError {
     /// The writer has stopped.
     #[error("the writer has stopped")]
     Stopped,
+    /// What is served is the past: it takes no commands.
+    #[error("the past takes no commands")]
+    ReadOnly,
 }
 
 /// Takes the answers to a submission, in its order; called once, after the flush, on the writer's thread: it must not wait.

@@ -9,7 +9,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::config::{Config, LogFormat, Switch};
-use crate::{demo, import, keys, serve, telemetry};
+use crate::serve::past::Moment;
+use crate::{backup, demo, import, keys, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -22,6 +23,8 @@ use crate::{demo, import, keys, serve, telemetry};
   ledgerd serve --data /srv/book --listen 0.0.0.0:7070
   ledgerd import rules.toml movements.csv --key-file data/admin.key
   ledgerd key new --holder web-shop --scope read --scope write
+  ledgerd backup --to /mnt/backup/book-1          while it serves; again later for what is new
+  ledgerd restore --from /mnt/backup/book-1 --data /srv/book
   ledgerd demo                                    a real bank, imported, proven and served"
 )]
 pub struct Cli {
@@ -51,7 +54,12 @@ Examples:
   ledgerd serve
   ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
-  ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"")]
+  ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
+
+The past, beside the running server: read models of that moment are made in a temporary folder (TMPDIR), commands are refused:
+  ledgerd serve --read-only --at 48211 --listen 127.0.0.1:7071
+  ledgerd serve --read-only --at 2026-11-21T09:30:00Z --listen 127.0.0.1:7071
+  ledgerd serve --read-only --data /mnt/backup/book-1 --listen 127.0.0.1:7071")]
     Serve(ServeArgs),
     /// Turns a CSV file into commands by a rules file
     #[command(
@@ -62,6 +70,27 @@ Examples:
   ledgerd import rules.toml movements.csv --dry-run"
     )]
     Import(import::ImportArgs),
+    /// Copies what is durable into another folder, while the server serves or not, and checks it on the way
+    #[command(after_help = "What is sealed is copied once: into a folder with an older backup only what is new goes.
+API keys are not in a backup; copy keys.json to a place of its own. replay-tool reads a backup as it is:
+`replay-tool --data /mnt/backup/book-1 verify`.
+
+Examples:
+  ledgerd backup --to /mnt/backup/book-1
+  ledgerd backup --data /srv/book --to /mnt/backup/book-1 --verify --output json
+  ledgerd backup verify /mnt/backup/book-1")]
+    Backup(backup::BackupArgs),
+    /// Puts a backup where nothing is, after checking all of it
+    #[command(
+        after_help = "The folder appears whole or not at all. A witness that has seen more than the backup holds refuses it, unless what
+came after is accepted as lost; that goes on record in the book, and the witness is renewed.
+
+Examples:
+  ledgerd restore --from /mnt/backup/book-1 --data /srv/book --witness /mnt/other-disk/book.witness
+  ledgerd restore --from /mnt/backup/book-1 --data /srv/book --witness /mnt/other-disk/book.witness \\
+      --accept-rollback-to 48211 --actor anna --reason \"the disk died at noon\""
+    )]
+    Restore(backup::RestoreArgs),
     /// Issues, lists and revokes keys of the API
     Key {
         #[command(flatten)]
@@ -151,6 +180,12 @@ impl Settings {
 struct ServeArgs {
     #[command(flatten)]
     settings: Settings,
+    /// Serve one moment, without a lock and without writing to the data folder; the newest unless --at names another
+    #[arg(long, conflicts_with = "accept_clock")]
+    read_only: bool,
+    /// Which moment: a sequence, a time (RFC 3339) or a date (its start in UTC)
+    #[arg(long, requires = "read_only", value_name = "SEQUENCE|TIME")]
+    at: Option<Moment>,
     /// Go on although the clock jumped; recorded with actor and reason
     #[arg(long, requires = "actor", requires = "reason")]
     accept_clock: bool,
@@ -180,6 +215,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Act::Serve(args) => {
             let config = args.settings.load()?;
             telemetry::start_logging(&config.log);
+            if args.read_only {
+                runtime()?.block_on(serve::read_only(config, args.at))?;
+                return Ok(ExitCode::SUCCESS);
+            }
             let accept_clock = match (args.accept_clock, args.actor, args.reason) {
                 (true, Some(actor), Some(reason)) => Some((actor, reason)),
                 _ => None,
@@ -191,6 +230,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Act::Key { folder, args } => {
             let config = Settings { config: folder.config, data: folder.data, ..Settings::default() }.load()?;
             keys::run(args, &config.data, &config.tenant, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Backup(args) => {
+            backup::run(args, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Restore(args) => {
+            backup::restore(args, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {

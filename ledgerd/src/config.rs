@@ -66,6 +66,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Readiness.
     pub ready: ReadyConfig,
+    /// The background check of what is kept.
+    pub scrub: ScrubConfig,
 }
 
 /// Logs.
@@ -121,6 +123,22 @@ impl Default for LimitsConfig {
     }
 }
 
+/// The background check of what is kept: all of it is read again and again, slowly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrubConfig {
+    /// How many MiB a second are read; 0 turns it off.
+    pub mib_per_second: u64,
+    /// How long it rests between two passes, in seconds.
+    pub rest_s: u64,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { mib_per_second: 4, rest_s: 3_600 }
+    }
+}
+
 /// Readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -142,6 +160,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
+            scrub: ScrubConfig::default(),
         }
     }
 }
@@ -223,6 +242,12 @@ impl Config {
         if self.http.drain_timeout_s > 300 {
             return wrong("http.drain_timeout_s", "0 to 300");
         }
+        if self.scrub.mib_per_second > 10_000 {
+            return wrong("scrub.mib_per_second", "0 to 10000");
+        }
+        if !(1..=31_536_000).contains(&self.scrub.rest_s) {
+            return wrong("scrub.rest_s", "1 to 31536000");
+        }
         if let Some(witness) = &self.journal.witness
             && witness.starts_with(&self.data)
         {
@@ -263,6 +288,8 @@ mod tests {
             ("datta = \"x\"", "datta"),
             ("tenant = \"\"", "tenant: "),
             ("read_models = \"maybe\"", "read_models"),
+            ("[scrub]\nmib_per_second = 10001", "scrub.mib_per_second: "),
+            ("[scrub]\nrest_s = 0", "scrub.rest_s: "),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),

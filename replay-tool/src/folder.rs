@@ -62,6 +62,11 @@ impl Folder {
         Arc::new(DiskStorage::new(embedded::journal_folder(&self.data)))
     }
 
+    /// Where the files of the access log are, if there is one.
+    pub fn access_storage(&self) -> Arc<dyn Storage> {
+        Arc::new(DiskStorage::new(stores::access_log::folder(&self.data)))
+    }
+
     /// A reader of the journal.
     pub fn reader(&self) -> Result<SegmentReader, Failure> {
         Ok(SegmentReader::open(&self.storage())?)

@@ -16,6 +16,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::BuildHasher;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,7 @@ use event_schemas::{BlockHash, BookId, Sequence};
 use ledger_core::ports::{CheckpointFault, Checkpoints, IdIndexFault, Journal, JournalFault, JournalReader};
 use projections::ports::RowsFault;
 
+use crate::backup;
 use crate::ids::{BlockHashAt, RunIndex, RunIndexOptions};
 use crate::rocks::{RocksFault, RocksStore, damage_marker};
 use crate::segments::{self, DiskStorage, OpenFault, SegmentJournal, SegmentOptions, SegmentReader, Storage};
@@ -89,6 +91,9 @@ pub enum EmbeddedFault {
         /// What stands there.
         found: PathBuf,
     },
+    /// It is a backup, which nobody may write to.
+    #[error("{0} is a backup: restore it into a folder of its own, or serve it with --read-only")]
+    Backup(PathBuf),
     /// The journal refuses.
     #[error(transparent)]
     Journal(#[from] OpenFault),
@@ -130,7 +135,7 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    fn take(folder: &Path) -> Result<Self, EmbeddedFault> {
+    pub(crate) fn take(folder: &Path) -> Result<Self, EmbeddedFault> {
         let path = folder.join("LOCK");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
@@ -192,6 +197,9 @@ pub fn exists(folder: &Path) -> Result<bool, EmbeddedFault> {
 
 /// Makes a data folder with an empty journal. It refuses where one is, and where one must have been.
 pub fn create(folder: &Path, options: &EmbeddedOptions) -> Result<(), EmbeddedFault> {
+    if backup::is_backup(folder) {
+        return Err(EmbeddedFault::Backup(folder.to_owned()));
+    }
     make_folder(folder)?;
     let _lock = FolderLock::take(folder)?;
     if !exists(folder)? {
@@ -205,6 +213,17 @@ pub fn create(folder: &Path, options: &EmbeddedOptions) -> Result<(), EmbeddedFa
     let journal = journal_folder(folder);
     make_folder(&journal)?;
     Ok(segments::create(&journal_storage(folder), &options.segments())?)
+}
+
+/// Makes a folder for its owner alone, durably, if it is not there: it will hold everybody's money and texts.
+pub(crate) fn make_private(folder: &Path) -> Result<(), EmbeddedFault> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    make_folder(above)?;
+    fs::DirBuilder::new().mode(0o700).create(folder).map_err(io_fault(folder))?;
+    sync_folder(above)
 }
 
 /// Makes a folder and those above it, durably.
@@ -230,6 +249,9 @@ fn sync_folder(folder: &Path) -> Result<(), EmbeddedFault> {
 pub fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Embedded, EmbeddedFault> {
     if !exists(folder)? {
         return Err(OpenFault::Missing(journal_folder(folder).display().to_string()).into());
+    }
+    if backup::is_backup(folder) {
+        return Err(EmbeddedFault::Backup(folder.to_owned()));
     }
     let lock = FolderLock::take(folder)?;
     let mut notices = Vec::new();

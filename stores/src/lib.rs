@@ -3,6 +3,10 @@
 //! *Architecture Invariant*: a fact lives in a journal and nowhere else. The id index, checkpoints and read models can be
 //! deleted and come back from it.
 
+#[cfg(feature = "segments")]
+pub mod access_log;
+#[cfg(all(feature = "segments", feature = "rocks"))]
+pub mod backup;
 #[cfg(all(feature = "segments", feature = "rocks"))]
 pub mod book;
 pub mod conformance;
@@ -13,5 +17,7 @@ pub mod ids;
 pub mod memory;
 #[cfg(feature = "rocks")]
 pub mod rocks;
+#[cfg(feature = "segments")]
+pub mod scrub;
 #[cfg(feature = "segments")]
 pub mod segments;

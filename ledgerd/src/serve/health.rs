@@ -13,12 +13,15 @@ use ledger_core::ports::{CommandSink, EngineStatus, WriterState};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use stores::scrub::ScrubStatus;
 use tokio::sync::watch;
 
 /// What health is judged by.
 pub(crate) struct Health {
     /// The engine.
     pub(crate) sink: Arc<dyn CommandSink>,
+    /// The moment that a server of the past shows; it is read-only by its nature.
+    pub(crate) past: Option<Sequence>,
     /// The sequence that the read models have applied; `None` if they are off.
     pub(crate) read_models: Option<watch::Receiver<Sequence>>,
     /// Why the read-model runner stopped, if it did.
@@ -29,6 +32,8 @@ pub(crate) struct Health {
     pub(crate) draining: watch::Receiver<bool>,
     /// The metrics.
     pub(crate) metrics: PrometheusHandle,
+    /// The figures of the scrub, if it is on.
+    pub(crate) scrub: Option<Arc<Mutex<ScrubStatus>>>,
 }
 
 /// The operational routes.
@@ -50,6 +55,15 @@ impl Health {
         self.read_models.as_ref().map(|applied| status.durable.0.saturating_sub(applied.borrow().0))
     }
 
+    fn scrub(&self) -> Option<ScrubStatus> {
+        self.scrub.as_ref().map(|status| status.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// What somebody must look at although the server is ready: damage of what is kept but not needed to go on.
+    fn alarms(&self) -> Vec<String> {
+        self.scrub().map(|scrub| scrub.damage).unwrap_or_default()
+    }
+
     /// Why the server is not ready; empty if it is.
     fn reasons(&self, status: &EngineStatus) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -58,6 +72,7 @@ impl Health {
         }
         match status.writer {
             WriterState::Serving => {}
+            WriterState::ReadOnly if self.past.is_some() => {}
             WriterState::ReadOnly => reasons.push(format!("the writer is read-only: {}", status.reason)),
             WriterState::Stopped => reasons.push(format!("the writer has stopped: {}", status.reason)),
         }
@@ -77,8 +92,10 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let applied = health.read_models.as_ref().map(|applied| *applied.borrow());
     let (code, word) =
         if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    let body =
-        json!({ "status": word, "reasons": reasons, "sequence": status.durable, "read_models_sequence": applied });
+    let body = json!({
+        "status": word, "reasons": reasons, "alarms": health.alarms(), "sequence": status.durable,
+        "read_models_sequence": applied, "read_only": health.past.is_some(),
+    });
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
@@ -90,6 +107,11 @@ fn describe() {
     describe_gauge!("doppia_read_models_sequence", "The sequence that the read models have applied");
     describe_gauge!("doppia_read_models_lag_events", "Events that the read models lie behind the journal");
     describe_gauge!("doppia_read_models_running", "1 while the read-model runner works, 0 once a fault has stopped it");
+    describe_counter!("doppia_scrub_bytes_total", "Bytes that the scrub has read and checked since the start");
+    describe_counter!("doppia_scrub_passes_total", "Passes of the scrub that are finished since the start");
+    describe_gauge!("doppia_scrub_last_pass_age_seconds", "How long ago the last finished pass of the scrub ended");
+    describe_gauge!("doppia_scrub_last_pass_sequence", "Where in the book the last finished pass of the scrub ended");
+    describe_gauge!("doppia_scrub_damage", "Places of damage that the scrub found; 0 is what it should be");
     describe_counter!("doppia_verdicts_total", "Verdicts recorded since the start");
     describe_counter!("doppia_rejections_total", "Of these, rejections");
     describe_counter!("doppia_replayed_total", "Verdicts answered again since the start");
@@ -112,6 +134,15 @@ fn sample(health: &Health) {
     counter!("doppia_replayed_total").absolute(status.replayed_total);
     counter!("doppia_flushes_total").absolute(status.flushes_total);
     counter!("doppia_appended_bytes_total").absolute(status.appended_bytes_total);
+    if let Some(scrub) = health.scrub() {
+        counter!("doppia_scrub_bytes_total").absolute(scrub.bytes_total);
+        counter!("doppia_scrub_passes_total").absolute(scrub.passes_total);
+        gauge!("doppia_scrub_damage").set(float(scrub.damage.len() as u64));
+        if let Some(ended) = scrub.last_pass_ended {
+            gauge!("doppia_scrub_last_pass_age_seconds").set(ended.elapsed().as_secs_f64());
+            gauge!("doppia_scrub_last_pass_sequence").set(float(scrub.through.0));
+        }
+    }
     if let Some(lag) = health.lag(&status) {
         gauge!("doppia_read_models_sequence").set(float(status.durable.0.saturating_sub(lag)));
         gauge!("doppia_read_models_lag_events").set(float(lag));
@@ -175,23 +206,26 @@ mod tests {
     #[test]
     fn the_server_is_ready_while_writer_and_read_models_are() {
         use WriterState::{ReadOnly, Serving, Stopped};
-        for (writer, durable, applied, fault, draining, expected) in [
-            (Serving, 10, Some(10), None, false, &[][..]),
-            (Serving, 10, None, None, false, &[]),
-            (Serving, 110, Some(10), None, false, &[]),
-            (Serving, 111, Some(10), None, false, &["the read models are 101 events behind"]),
-            (ReadOnly, 10, Some(10), None, false, &["the writer is read-only: no space"]),
-            (Stopped, 10, None, None, false, &["the writer has stopped: no space"]),
-            (Serving, 10, Some(9), Some("event 10"), false, &["the read models have stopped: event 10"]),
-            (Stopped, 10, None, None, true, &["the server is stopping", "the writer has stopped: no space"]),
+        for (writer, durable, applied, fault, draining, past, expected) in [
+            (Serving, 10, Some(10), None, false, false, &[][..]),
+            (Serving, 10, None, None, false, false, &[]),
+            (Serving, 110, Some(10), None, false, false, &[]),
+            (Serving, 111, Some(10), None, false, false, &["the read models are 101 events behind"]),
+            (ReadOnly, 10, Some(10), None, false, false, &["the writer is read-only: no space"]),
+            (Stopped, 10, None, None, false, false, &["the writer has stopped: no space"]),
+            (Serving, 10, Some(9), Some("event 10"), false, false, &["the read models have stopped: event 10"]),
+            (Stopped, 10, None, None, true, false, &["the server is stopping", "the writer has stopped: no space"]),
+            (ReadOnly, 10, Some(10), None, false, true, &[]),
         ] {
             let health = Health {
                 sink: Arc::new(Told(writer, durable)),
+                past: past.then_some(Sequence(durable)),
                 read_models: applied.map(|applied| watch::channel(Sequence(applied)).1),
                 runner_fault: Arc::new(Mutex::new(fault.map(str::to_owned))),
                 max_lag_events: 100,
                 draining: watch::channel(draining).1,
                 metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
+                scrub: None,
             };
             assert_eq!(health.reasons(&health.sink.status()), expected);
         }

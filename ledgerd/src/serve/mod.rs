@@ -8,6 +8,7 @@
 
 mod health;
 mod http;
+pub mod past;
 mod runner;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use event_schemas::Timestamp;
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
 use stores::embedded::{self, Embedded, EmbeddedOptions};
+use stores::scrub::{Scrub, ScrubOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -34,16 +36,42 @@ use runner::ReadModels;
 /// `ledgerd serve`: binds, serves until SIGTERM or SIGINT, ends in order.
 pub async fn command(config: Config, accept_clock: Option<(String, String)>) -> anyhow::Result<()> {
     let listener = bind(&config).await?;
+    serve(config, accept_clock, listener, told_to_end()?).await
+}
+
+/// `ledgerd serve --read-only`: the same for a moment of the past; for the newest if none is named.
+pub async fn read_only(config: Config, at: Option<past::Moment>) -> anyhow::Result<()> {
+    let listener = bind(&config).await?;
+    past::serve(config, at, listener, told_to_end()?).await
+}
+
+/// Ready once SIGTERM or SIGINT has come.
+fn told_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let shutdown = async move {
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-    };
-    serve(config, accept_clock, listener, shutdown).await
+    })
+}
+
+fn bounds(config: &Config) -> http::Bounds {
+    http::Bounds {
+        max_connections: config.http.max_connections,
+        head_timeout: Duration::from_secs(config.http.head_timeout_s),
+        write_timeout: Duration::from_secs(config.http.write_timeout_s),
+        drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
+    }
+}
+
+const fn budgets(config: &Config) -> Budgets {
+    Budgets {
+        rejections_burst: config.limits.rejections_burst,
+        rejections_per_second: config.limits.rejections_per_second,
+    }
 }
 
 /// Binds the address of a configuration.
@@ -86,19 +114,28 @@ pub async fn serve(
         feeds,
         draining: is_draining.clone(),
         keys,
-        budgets: Budgets {
-            rejections_burst: config.limits.rejections_burst,
-            rejections_per_second: config.limits.rejections_per_second,
-        },
+        budgets: budgets(&config),
         access: None,
     });
+    let scrub = match config.scrub.mib_per_second {
+        0 => None,
+        rate => Some(Scrub::start(
+            &config.data,
+            ScrubOptions {
+                bytes_per_second: rate.saturating_mul(1024 * 1024),
+                rest: Duration::from_secs(config.scrub.rest_s),
+            },
+        )?),
+    };
     let health = Arc::new(Health {
         sink,
+        past: None,
         read_models: progress,
         runner_fault: read_models.as_ref().map(ReadModels::fault).unwrap_or_default(),
         max_lag_events: config.ready.max_lag_events,
         draining: is_draining,
         metrics,
+        scrub: scrub.as_ref().map(Scrub::status),
     });
     let router = commands_api::router(api).merge(health::router(health));
 
@@ -113,19 +150,14 @@ pub async fn serve(
     if config.log.format == LogFormat::Pretty {
         greet(&config, address, fresh);
     }
-    let bounds = http::Bounds {
-        max_connections: config.http.max_connections,
-        head_timeout: Duration::from_secs(config.http.head_timeout_s),
-        write_timeout: Duration::from_secs(config.http.write_timeout_s),
-        drain_timeout: Duration::from_secs(config.http.drain_timeout_s),
-    };
-    http::run(listener, router, bounds, async {
+    http::run(listener, router, bounds(&config), async {
         shutdown.await;
         let _ = draining.send(true);
     })
     .await;
 
     tokio::task::spawn_blocking(move || {
+        drop(scrub);
         engine.stop();
         let head = engine.status().durable;
         if let Some(read_models) = read_models {

@@ -77,7 +77,7 @@ pub(super) fn walk(
     Ok(Walked { checks, laws, replay, report, seconds })
 }
 
-fn finding(found: &segments::Finding) -> Finding {
+pub(super) fn finding(found: &segments::Finding) -> Finding {
     Finding {
         file: Some(found.file.clone()),
         segment: found.file.strip_suffix(".seg").and_then(|number| number.parse().ok()),
@@ -101,7 +101,7 @@ fn checks_of(report: &WalkReport) -> Vec<Check> {
 }
 
 /// Faults that leave nothing to walk.
-fn checks_of_fault(fault: &OpenFault) -> Vec<Check> {
+pub(super) fn checks_of_fault(fault: &OpenFault) -> Vec<Check> {
     #[allow(clippy::wildcard_enum_match_arm, reason = "what has no place is told in its own words")]
     let found = match fault {
         OpenFault::Damaged(damage) => {

@@ -7,6 +7,7 @@
 //!
 //! Memory: accounts twice, 32 bytes for each command, some blocks in between, and what `projections::verify` says.
 
+mod access;
 mod audit;
 mod journal;
 mod read_models;
@@ -83,6 +84,7 @@ pub fn check(folder: &Folder, arguments: &VerifyArgs, progress: Progress) -> Res
     } else {
         checks.extend(read_models::check(folder, rocks, progress)?);
     }
+    checks.extend(access::check(folder, report.as_ref().map(|report| report.book))?);
 
     let seconds = start.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

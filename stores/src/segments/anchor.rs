@@ -1,9 +1,9 @@
-//! The anchor as it is read: two slots, and zeros wherever there is none.
+//! The anchor as it is read: two slots, and zeros wherever there is none; and as it is made, whole.
 
 use std::io;
 use std::sync::Arc;
 
-use super::format::{ANCHOR, ANCHOR_BYTES, SECTOR, Slot, page_usize};
+use super::format::{ANCHOR, ANCHOR_BYTES, ANCHOR_NEW, SECTOR, Slot, page_usize};
 use super::options::OpenFault;
 use super::storage::Storage;
 
@@ -76,4 +76,20 @@ impl Anchor {
 
 fn missing(error: io::Error, file: &str) -> OpenFault {
     if error.kind() == io::ErrorKind::NotFound { OpenFault::Missing(file.into()) } else { error.into() }
+}
+
+/// Makes an anchor whose two slots name the same place, over one that is there.
+pub(super) fn write_anchor(storage: &Arc<dyn Storage>, slot: &Slot) -> Result<(), OpenFault> {
+    let mut page = slot.encode();
+    page.resize(page_usize(), 0);
+    let made = storage.create(ANCHOR_NEW).and_then(|file| {
+        file.write_at(&page.repeat(2), 0)?;
+        file.sync_all()
+    });
+    if let Err(error) = made {
+        let _ = storage.remove(ANCHOR_NEW);
+        return Err(error.into());
+    }
+    storage.rename(ANCHOR_NEW, ANCHOR)?;
+    Ok(storage.sync_dir()?)
 }

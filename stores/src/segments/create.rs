@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use event_schemas::{BookId, Digest, Epoch, Sequence};
 
-use super::format::{ANCHOR, ANCHOR_NEW, Place, Slot, page_usize, segment_number};
+use super::anchor::write_anchor;
+use super::format::{ANCHOR, Place, Slot, segment_number};
 use super::options::{OpenFault, SegmentOptions};
 use super::spares::make_segment;
 use super::storage::Storage;
@@ -56,16 +57,5 @@ pub(super) fn make_empty(
     make_segment(storage, 1, segment_bytes, &mut |_| true)?;
     let slot =
         Slot { book, end: Place::START, segment_bytes, sequence: Sequence::ZERO, epoch, hash: Digest::default() };
-    let mut page = slot.encode();
-    page.resize(page_usize(), 0);
-    let made = storage.create(ANCHOR_NEW).and_then(|file| {
-        file.write_at(&page.repeat(2), 0)?;
-        file.sync_all()
-    });
-    if let Err(error) = made {
-        let _ = storage.remove(ANCHOR_NEW);
-        return Err(error.into());
-    }
-    storage.rename(ANCHOR_NEW, ANCHOR)?;
-    Ok(storage.sync_dir()?)
+    write_anchor(storage, &slot)
 }

@@ -6,7 +6,8 @@
 //! | `format` | the bytes of segments, frames, anchor and witness |
 //! | `frames` | reading frames, checked as wholes |
 //! | `index` | sequence → place of a frame, sparse and filled as needed |
-//! | `anchor` | the anchor as it is read |
+//! | `anchor` | the anchor as it is read, and made |
+//! | `copy` | the durable part, read with every check and written elsewhere: backups, restores, the scrub |
 //! | `survey` | what a folder holds: looks at everything, changes nothing, and refuses damage |
 //! | `create` | making an empty journal |
 //! | `journal` | the writer: open (survey and repair), append |
@@ -22,6 +23,8 @@
 //! Whatever lies at or below the anchor and is not intact is damage, never a crash.
 
 mod anchor;
+#[cfg_attr(not(feature = "rocks"), allow(dead_code, reason = "backups are of whole data folders"))]
+pub(crate) mod copy;
 mod create;
 mod format;
 mod frames;
@@ -38,11 +41,13 @@ mod tests;
 mod walk;
 mod witness;
 
+pub use copy::SegmentRecord;
 pub use create::{create, exists};
 pub use journal::{SegmentJournal, open};
 pub use options::{Damage, OpenFault, SegmentOptions, WitnessPlace};
 pub use reader::SegmentReader;
 pub use storage::{DiskStorage, Storage, StorageFile};
 pub use walk::{Finding, WalkReport, walk, walk_closed};
-
+#[cfg(feature = "rocks")]
+pub(crate) use witness::write_witness;
 pub use witness::{Witnessed, read_witness};

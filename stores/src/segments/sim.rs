@@ -62,8 +62,22 @@ pub enum Fault {
     HalfSync,
     /// There is no space. A write leaves its first half in the cache. Syncs and renames are not concerned.
     NoSpace,
+    /// A sync fails for lack of space, as where space is given out late, and otherwise as with [`Fault::Error`]. Other operations
+    /// fail as with [`Fault::NoSpace`].
+    NoSpaceSync,
     /// A sync says "ok" and does nothing; a later sync of the same file makes up for it. Other operations are not concerned.
     DropSync,
+}
+
+/// The kinds of operations that may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// Writing into a file.
+    Write,
+    /// Syncing a file or a folder.
+    Sync,
+    /// Making, renaming or removing a name.
+    Name,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -185,7 +199,10 @@ impl Disk {
 struct Machine {
     disk: Disk,
     operations: u64,
+    calls: BTreeMap<Call, u64>,
     fault: Option<(u64, Fault)>,
+    call_fault: Option<(Call, u64, Fault)>,
+    full: bool,
     happened: bool,
     history: Option<Vec<Moment>>,
     trace: Vec<String>,
@@ -302,11 +319,30 @@ impl SimDisk {
         self.machine().operations
     }
 
+    /// How many calls of a kind there were.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.machine().calls.get(&call).copied().unwrap_or(0)
+    }
+
     /// The operation of this number, counted from zero, meets a fault.
     pub fn fault_at(&self, operation: u64, fault: Fault) {
         let mut machine = self.machine();
         machine.fault = Some((operation, fault));
         machine.happened = false;
+    }
+
+    /// The `nth` call of a kind from now on, counted from one, meets a fault.
+    pub fn fault_at_call(&self, call: Call, nth: u64, fault: Fault) {
+        let mut machine = self.machine();
+        let so_far = machine.calls.get(&call).copied().unwrap_or(0);
+        machine.call_fault = Some((call, so_far + nth, fault));
+        machine.happened = false;
+    }
+
+    /// From now on there is no space, until it is said that there is: no file is made and none grows. What was written before
+    /// can be written again.
+    pub fn set_full(&self, full: bool) {
+        self.machine().full = full;
     }
 
     /// Whether the fault has made a difference.
@@ -382,26 +418,29 @@ impl Machine {
     }
 
     /// Counts an operation and says which fault meets it.
-    fn meet(&mut self) -> Option<Fault> {
+    fn meet(&mut self, call: Call) -> Option<Fault> {
         let number = self.operations;
         self.operations += 1;
-        self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault)
+        let nth = self.calls.entry(call).or_default();
+        *nth += 1;
+        let of_call = self.call_fault.filter(|(of, at, _)| (*of, *at) == (call, *nth)).map(|(_, _, fault)| fault);
+        self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault).or(of_call)
     }
 
     fn fail(&mut self, operation: &str, fault: Fault) -> io::Error {
         self.happened = true;
         self.moment(format!("{operation}: {fault:?}"));
         match fault {
-            Fault::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
+            Fault::NoSpace | Fault::NoSpaceSync => io::Error::from(io::ErrorKind::StorageFull),
             Fault::Error | Fault::HalfSync | Fault::DropSync => io::Error::other("simulated"),
         }
     }
 
     fn sync(&mut self, operation: String, about: impl Fn(&Unit) -> bool) -> io::Result<()> {
-        match self.meet() {
+        match self.meet(Call::Sync) {
             None | Some(Fault::NoSpace) => self.disk.settle(about, |_| true),
             Some(Fault::DropSync) => self.happened = true,
-            Some(fault @ Fault::Error) => {
+            Some(fault @ (Fault::Error | Fault::NoSpaceSync)) => {
                 self.disk.settle(about, |_| false);
                 return Err(self.fail(&operation, fault));
             }
@@ -416,12 +455,14 @@ impl Machine {
 
     /// An operation on names: its units are pending afterwards.
     fn names(&mut self, operation: String, unit: Unit) -> io::Result<()> {
-        match self.meet() {
+        let makes = matches!(unit, Unit::Named { .. });
+        match self.meet(Call::Name) {
             Some(fault @ (Fault::Error | Fault::HalfSync)) => return Err(self.fail(&operation, fault)),
-            Some(fault @ Fault::NoSpace) if matches!(unit, Unit::Named { .. }) => {
-                return Err(self.fail(&operation, fault));
-            }
-            None | Some(Fault::NoSpace | Fault::DropSync) => {}
+            Some(fault @ (Fault::NoSpace | Fault::NoSpaceSync)) if makes => return Err(self.fail(&operation, fault)),
+            None | Some(Fault::NoSpace | Fault::NoSpaceSync | Fault::DropSync) => {}
+        }
+        if makes && self.full {
+            return Err(self.fail(&operation, Fault::NoSpace));
         }
         match &unit {
             Unit::Named { name, inode } => {
@@ -526,7 +567,10 @@ impl StorageFile for SimFile {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let operation = format!("write {} bytes at {offset} of {}", bytes.len(), self.path);
         let mut machine = self.disk.machine();
-        if let Some(fault @ (Fault::Error | Fault::HalfSync | Fault::NoSpace)) = machine.meet() {
+        let length = machine.disk.cached.get(&self.inode).map_or(0, |content| content.len());
+        let grows = offset + bytes.len() > length;
+        let met = machine.meet(Call::Write).or((machine.full && grows).then_some(Fault::NoSpace));
+        if let Some(fault @ (Fault::Error | Fault::HalfSync | Fault::NoSpace | Fault::NoSpaceSync)) = met {
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
             machine.disk.write(self.inode, half, offset);
             return Err(machine.fail(&operation, fault));

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use event_schemas::{BlockHash, BookId, Epoch, Sequence};
 
+use super::copy::Extent;
 use super::format::{WITNESS_BYTES, WitnessMark};
 use super::journal::Shared;
 use super::options::{OpenFault, WitnessPlace};
+use super::storage::Storage;
 
 /// Less than the second promised, by the time that writing it takes.
 const EVERY: Duration = Duration::from_millis(900);
@@ -36,6 +38,15 @@ pub fn read_witness(path: &Path) -> Result<Option<Witnessed>, OpenFault> {
     let place = WitnessPlace::in_file(path);
     let mark = read(&place)?;
     Ok(mark.map(|WitnessMark { book, sequence, epoch, hash }| Witnessed { book, sequence, hash, epoch }))
+}
+
+/// Has a witness name the head of a journal, whatever it named before: after a restore that somebody accepted.
+#[cfg(feature = "rocks")]
+pub(crate) fn write_witness(storage: &Arc<dyn Storage>, path: &Path, book: BookId) -> Result<(), OpenFault> {
+    let extent = Extent::of(storage)?;
+    let (sequence, hash) = extent.head();
+    let mark = WitnessMark { book, sequence, epoch: extent.epoch(), hash };
+    Ok(write(&WitnessPlace::in_file(path), &mark)?)
 }
 
 /// Reads a witness; `None` if there is no such file.
