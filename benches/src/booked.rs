@@ -26,14 +26,14 @@ pub(crate) fn account(number: u64) -> AccountId {
     AccountId((random & !(0xf << 76)) | (4 << 76))
 }
 
-/// The opening of an account without an overdraft, or with one that nothing here exhausts.
+/// The opening of a customer's account without an overdraft, or with one that nothing here exhausts.
 pub(crate) fn open(number: u64, overdraft_minor: i128) -> CommandBody {
     CommandBody::OpenAccount(OpenAccount {
         account: account(number),
         code: Box::default(),
         kind: AccountKind::Liability,
         currency: currency(),
-        owner: Box::default(),
+        owner: format!("customer:{number}").into(),
         policy: BalancePolicy::Limited { overdraft_minor },
     })
 }

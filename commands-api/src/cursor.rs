@@ -31,6 +31,9 @@ pub(crate) enum Paged {
     Statement = 2,
     Holds = 3,
     Events = 4,
+    Limits = 5,
+    Audit = 6,
+    Notifications = 7,
 }
 
 impl CursorOf {

@@ -17,6 +17,7 @@ mod accounts;
 mod admission;
 mod amounts;
 mod asking;
+mod audit;
 mod auth;
 mod batches;
 mod body;
@@ -31,10 +32,12 @@ mod dto;
 mod entries;
 mod events;
 mod fee_rules;
+mod headroom;
 mod holds;
 mod idempotency;
 pub mod keys;
 mod limits;
+mod notifications;
 mod observe;
 mod openapi;
 mod periods;
@@ -47,6 +50,7 @@ mod request_id;
 mod reversals;
 mod routes;
 mod sensitive;
+mod settings;
 mod state;
 mod statement;
 mod text;
@@ -96,7 +100,14 @@ fn routes() -> Vec<Route> {
         Route::open::<openapi::__path_document>(openapi::document),
         Route::open::<openapi::__path_page>(openapi::page),
     ];
-    routes.extend(routes![of nobody: book::get, book::trial_balance]);
+    routes.extend(routes![
+        of nobody:
+        book::get,
+        book::trial_balance,
+        settings::fee_rules,
+        settings::calendar,
+        settings::period,
+    ]);
     routes.extend(routes![
         accounts::list,
         accounts::open,
@@ -118,12 +129,15 @@ fn routes() -> Vec<Route> {
         entries::post,
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
+        headroom::get,
+        notifications::list,
         commands::get,
         limits::set,
         calendar::publish,
         fee_rules::set,
         periods::close,
         preferences::set,
+        audit::list,
         events::list,
         events::stream,
     ]);

@@ -21,7 +21,7 @@ use crate::verdict::{Accepted, record};
 #[utoipa::path(
     post,
     path = "/v1/books/{book}/customers/{owner}/limits",
-    tag = "settings",
+    tag = "customers",
     operation_id = "set_limits",
     params(CustomerPath, IdempotencyKey),
     request_body = LimitsRequest,
@@ -30,7 +30,7 @@ use crate::verdict::{Accepted, record};
     )
 )]
 pub(crate) async fn set(call: Call) -> Outcome {
-    let prepared = prepare(&call.asking(), || customer_of_path(&call), &call.body)?;
+    let prepared = prepare(&call.asking(), || customer_to_set(&call), &call.body)?;
     record(&call, prepared).await
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn prepare(
 }
 
 /// The customer in the path.
-pub(crate) fn customer_of_path(call: &Call) -> Result<Box<str>, Problem> {
+pub(crate) fn customer_to_set(call: &Call) -> Result<Box<str>, Problem> {
     // What is wrong with it is told without a pointer: it does not stand in the body.
     amounts::customer(call.param("owner"), "#").map_err(|problem| match problem.code() {
         Code::FieldInvalid => Problem::new(Code::NotFound),

@@ -36,6 +36,10 @@ pub(crate) enum Action {
     ReadTrialBalance,
     ReadCommand,
     ReadEvents,
+    ReadLimits,
+    ReadNotifications,
+    ReadSettings,
+    ReadAudit,
 }
 
 /// The answer.
@@ -75,7 +79,11 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ReadHold
         | Action::ReadTrialBalance
         | Action::ReadCommand
-        | Action::ReadEvents => Scope::Read,
+        | Action::ReadEvents
+        | Action::ReadLimits
+        | Action::ReadNotifications
+        | Action::ReadSettings
+        | Action::ReadAudit => Scope::Read,
     };
     if !principal.scopes.has(needed) {
         return Ruling::Denied(match needed {
@@ -93,9 +101,11 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ListAccounts
         | Action::ReadAccount
         | Action::ReadHold
-        | Action::ReadCommand => Ruling::IfOwn,
+        | Action::ReadCommand
+        | Action::ReadLimits
+        | Action::ReadNotifications => Ruling::IfOwn,
         Action::Transfer { sets_terms: true } => Ruling::Denied("a customer's key can't set a fee or effective_on"),
-        Action::ReadBook => Ruling::Allowed,
+        Action::ReadBook | Action::ReadSettings => Ruling::Allowed,
         Action::OpenAccount
         | Action::FreezeAccount
         | Action::UnfreezeAccount
@@ -112,7 +122,8 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::SetFeeRule
         | Action::ClosePeriod
         | Action::ReadTrialBalance
-        | Action::ReadEvents => Ruling::Denied("a customer's key can't do this"),
+        | Action::ReadEvents
+        | Action::ReadAudit => Ruling::Denied("a customer's key can't do this"),
     }
 }
 
@@ -176,6 +187,10 @@ mod tests {
             (Action::ReadTrialBalance, "y--y", "----"),
             (Action::ReadCommand, "y--y", "o--o"),
             (Action::ReadEvents, "y--y", "----"),
+            (Action::ReadLimits, "y--y", "o--o"),
+            (Action::ReadNotifications, "y--y", "o--o"),
+            (Action::ReadSettings, "y--y", "y--y"),
+            (Action::ReadAudit, "y--y", "----"),
         ];
         let scopes: [&[Scope]; 4] = [&[Read], &[Write], &[Admin], &[Read, Write, Admin]];
         for (action, house, customer) in table {

@@ -7,7 +7,7 @@ use crate::asking::{Asking, Prepared};
 use crate::body::{Object, parse};
 use crate::call::{Call, Outcome};
 use crate::dto::{PreferencesRequest, TopicsRequest};
-use crate::limits::customer_of_path;
+use crate::limits::customer_to_set;
 use crate::openapi::params::{CustomerPath, IdempotencyKey};
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
@@ -20,7 +20,7 @@ use crate::verdict::{Accepted, record};
 #[utoipa::path(
     post,
     path = "/v1/books/{book}/customers/{owner}/notification-preferences",
-    tag = "settings",
+    tag = "customers",
     operation_id = "set_notification_preferences",
     params(CustomerPath, IdempotencyKey),
     request_body = PreferencesRequest,
@@ -29,7 +29,7 @@ use crate::verdict::{Accepted, record};
     )
 )]
 pub(crate) async fn set(call: Call) -> Outcome {
-    let prepared = prepare(&call.asking(), || customer_of_path(&call), &call.body)?;
+    let prepared = prepare(&call.asking(), || customer_to_set(&call), &call.body)?;
     record(&call, prepared).await
 }
 

@@ -10,6 +10,7 @@ use projections::ports::{ReadRows, RowsFault};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::call::Call;
 use crate::openapi::types;
 use crate::problem::{Code, Problem};
 use crate::state::Shared;
@@ -141,5 +142,16 @@ pub(crate) fn must_own(state: &Shared, customer: &str, account: AccountId) -> Re
         None => Err(Problem::new(Code::AccountNotFound)),
         Some(found) if *found.owner == *customer || on(Switch::StrangerActs) => Ok(()),
         Some(_) => Err(Problem::detailed(Code::Forbidden, "the account belongs to somebody else")),
+    }
+}
+
+/// The customer in the path. Keys of a customer are shown their own alone.
+pub(crate) fn customer_of_path(call: &Call, own: Option<&str>) -> Result<Box<str>, Problem> {
+    let customer = call.param("owner");
+    match own {
+        Some(own) if *own != *customer && !on(Switch::StrangerActs) => {
+            Err(Problem::detailed(Code::Forbidden, "this is about somebody else"))
+        }
+        _ => Ok(customer.into()),
     }
 }

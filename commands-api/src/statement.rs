@@ -45,10 +45,20 @@ struct StatementQuery {
 #[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
 #[schema(as = Order)]
 #[serde(rename_all = "snake_case")]
-enum OrderQuery {
+pub(crate) enum OrderQuery {
     #[default]
     OldestFirst,
     NewestFirst,
+}
+
+impl OrderQuery {
+    /// The order, and the byte that stands for it in what a cursor is about.
+    pub(crate) const fn order(self) -> (Order, u8) {
+        match self {
+            Self::OldestFirst => (Order::OldestFirst, 0),
+            Self::NewestFirst => (Order::NewestFirst, 1),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -123,10 +133,7 @@ pub(crate) async fn get(call: Call) -> Outcome {
     let query: StatementQuery = call.query()?;
     let limit = page_limit(query.limit)?;
     let account = account_of_path(&call)?;
-    let (order, order_byte) = match query.order {
-        OrderQuery::OldestFirst => (Order::OldestFirst, 0_u8),
-        OrderQuery::NewestFirst => (Order::NewestFirst, 1),
-    };
+    let (order, order_byte) = query.order.order();
     let state = &*call.state;
     let cursors = CursorOf::new(Paged::Statement, state.book, &[&account.0.to_be_bytes(), &[order_byte]]);
     let cursor = query.cursor.as_deref().map(|text| position(&cursors.decode(text)?)).transpose()?;

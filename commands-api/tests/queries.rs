@@ -245,7 +245,10 @@ async fn the_book_and_its_trial_balance() {
     {
       "book": 1,
       "read_models": {
+        "audit": 6,
         "balances": 6,
+        "limits": 6,
+        "notifications": 6,
         "settings": 6,
         "statements": 6,
         "trial_balance": 6

@@ -7,9 +7,13 @@
 //! *Architecture Invariant*: nothing here sees the rules (`ledger-core`) or a store's own library. What a read model needs to
 //! know stands in the events.
 
+pub mod access;
+pub mod audit;
 pub mod balances;
 pub mod digest;
+pub mod limits;
 pub mod memory;
+pub mod notifications;
 pub mod ports;
 pub mod projection;
 pub mod rebuild;
@@ -22,10 +26,22 @@ pub mod verify;
 
 mod cache;
 mod totals;
+mod trail;
 
 pub use projection::{ApplyFault, Place, Projection, all, by_name};
 pub use runner::{Progress, Runner, RunnerError, RunnerFault};
 pub use totals::Totals;
 
-/// The names of all projections, in the order in which the runner drives them.
-pub const NAMES: [&str; 4] = [balances::NAME, statements::NAME, trial_balance::NAME, settings::NAME];
+/// The names of all projections of a book, in the order in which the runner drives them.
+pub const NAMES: [&str; 7] = [
+    balances::NAME,
+    statements::NAME,
+    trial_balance::NAME,
+    settings::NAME,
+    limits::NAME,
+    audit::NAME,
+    notifications::NAME,
+];
+
+/// The names of the projections of the access log, which is a journal of its own: their sequences are not the book's.
+pub const ACCESS_NAMES: [&str; 1] = [access::NAME];

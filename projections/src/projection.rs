@@ -4,7 +4,7 @@
 use event_schemas::{Event, Sequence, Timestamp};
 
 use crate::ports::{ReadRows, RowChanges, RowsFault, Table};
-use crate::{balances, settings, statements, trial_balance};
+use crate::{access, audit, balances, limits, notifications, settings, statements, trial_balance};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,18 +52,22 @@ pub trait Projection: Send {
     fn pending(&self) -> usize;
 }
 
-/// All projections, in the order of [`crate::NAMES`].
+/// All projections of a book, in the order of [`crate::NAMES`].
 pub fn all() -> Vec<Box<dyn Projection>> {
     crate::NAMES.iter().filter_map(|name| by_name(name)).collect()
 }
 
-/// The projection of this name, with an empty cache.
+/// The projection of this name, of a book or of the access log, with an empty cache.
 pub fn by_name(name: &str) -> Option<Box<dyn Projection>> {
     match name {
         balances::NAME => Some(Box::new(balances::Balances::default())),
         statements::NAME => Some(Box::new(statements::Statements::default())),
         trial_balance::NAME => Some(Box::new(trial_balance::TrialBalances::default())),
         settings::NAME => Some(Box::new(settings::Settings::default())),
+        limits::NAME => Some(Box::new(limits::Limits::default())),
+        audit::NAME => Some(Box::new(audit::Audit::default())),
+        notifications::NAME => Some(Box::new(notifications::Notifications::default())),
+        access::NAME => Some(Box::new(access::Access)),
         _ => None,
     }
 }

@@ -6,13 +6,9 @@ mod common;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{
-    DAY_0, capture, day, entry, expired, hold, journal, moved, naive, naive_holds, noise, open, postings, project,
-    reversal, voided,
-};
-use event_schemas::command::{AccountKind, BalancePolicy};
-use event_schemas::entry::EntryOrigin;
-use event_schemas::{AccountId, Block, Event, Postings, Sequence, Side, Timestamp};
+use common::steps::any_journal;
+use common::{DAY_0, day, head, moved, naive, naive_holds, project};
+use event_schemas::{AccountId, Sequence, Timestamp};
 use projections::memory::{MemoryFeed, MemoryRows};
 use projections::ports::{ReadRows, RowChanges, Rows, RowsFault, Table};
 use projections::statements::{Order, statement_page};
@@ -20,151 +16,6 @@ use projections::table::columns;
 use projections::{Runner, RunnerError, Totals, balances, by_name, digest, rebuild, statements, trial_balance};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
-
-/// Accounts 1 to 4 are in EUR, 5 to 7 in JPY, of all kinds.
-const KINDS: [AccountKind; 7] = [
-    AccountKind::Asset,
-    AccountKind::Liability,
-    AccountKind::Income,
-    AccountKind::Expense,
-    AccountKind::Equity,
-    AccountKind::Asset,
-    AccountKind::Liability,
-];
-
-fn opening() -> Vec<Event> {
-    let one = |(id, kind): (u128, AccountKind)| {
-        let code = if id <= 4 { "EUR" } else { "JPY" };
-        open(id, kind, code, "client:1", BalancePolicy::Unlimited)
-    };
-    (1..).zip(KINDS).map(one).collect()
-}
-
-/// Debits at random, balanced by credits of the same sums to other accounts of the currency, the same one at times.
-fn any_event() -> impl Strategy<Value = Event> {
-    let moves = vec((0..4_u128, 0..4_u128, 1..10_000_i128), 1..4);
-    let entries = (any::<u128>(), -5..5_i32, any::<bool>(), moves).prop_map(|(command, on, euro, moves)| {
-        let account = |at: u128| if euro { 1 + at } else { 5 + at % 3 };
-        let pairs =
-            moves.iter().flat_map(|&(debit, credit, amount)| [(account(debit), amount), (account(credit), -amount)]);
-        entry(command, on, if euro { "EUR" } else { "JPY" }, &pairs.collect::<Vec<_>>())
-    });
-    prop_oneof![9 => entries, 1 => Just(noise())]
-}
-
-/// Something that happens, as far as it can: holds are placed on accounts that debits lower, and what ends or is reversed is
-/// one of those that are there.
-#[derive(Debug, Clone)]
-enum Step {
-    Event(Box<Event>),
-    Hold { on: usize, amount: i128 },
-    Capture { which: Index, parts: i128, to: u128, release: bool },
-    End { which: Index, expires: bool },
-    Reverse { which: Index },
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    let capture = (any::<Index>(), 1..5_i128, 0..2_u128, any::<bool>());
-    prop_oneof![
-        8 => any_event().prop_map(|event| Step::Event(Box::new(event))),
-        4 => (0..4_usize, 1..10_000_i128).prop_map(|(on, amount)| Step::Hold { on, amount }),
-        3 => capture.prop_map(|(which, parts, to, release)| Step::Capture { which, parts, to, release }),
-        2 => (any::<Index>(), any::<bool>()).prop_map(|(which, expires)| Step::End { which, expires }),
-        1 => any::<Index>().prop_map(|which| Step::Reverse { which }),
-    ]
-}
-
-/// What steps need to know of those before.
-#[derive(Default)]
-struct Before {
-    holds: Vec<(u128, u128, i128)>,
-    entries: Vec<(u128, u64, Postings)>,
-    sequence: u64,
-    commands: u128,
-}
-
-impl Before {
-    fn code(account: u128) -> &'static str {
-        if account <= 4 { "EUR" } else { "JPY" }
-    }
-
-    fn event(&mut self, step: Step) -> Event {
-        self.commands += 1;
-        let command = u128::MAX - self.commands;
-        match step {
-            Step::Event(event) => *event,
-            Step::Hold { on, amount } => {
-                let account = [2, 3, 5, 7][on];
-                self.holds.push((command, account, amount));
-                hold(
-                    command,
-                    account,
-                    Self::code(account),
-                    amount,
-                    (amount % 2 == 0).then_some(Timestamp(i64::try_from(amount).unwrap())),
-                )
-            }
-            Step::Capture { which, parts, to, release } if !self.holds.is_empty() => {
-                let at = which.index(self.holds.len());
-                let (id, account, left) = self.holds[at];
-                let taken = (left / parts).max(1);
-                let released = if release { left - taken } else { 0 };
-                self.holds[at].2 = left - taken - released;
-                let left = self.holds[at].2;
-                if left == 0 {
-                    self.holds.remove(at);
-                }
-                let to = if account <= 4 { [1, 4] } else { [6, 6] }[to as usize];
-                let moves = postings(Self::code(account), &[(account, taken), (to, -taken)]);
-                capture(command, id, 0, moves, released, left)
-            }
-            Step::End { which, expires } if !self.holds.is_empty() => {
-                let (id, account, left) = self.holds.remove(which.index(self.holds.len()));
-                let code = Self::code(account);
-                if expires { expired(id, account, code, left) } else { voided(command, id, account, code, left) }
-            }
-            Step::Reverse { which } if !self.entries.is_empty() => {
-                let (entry, sequence, mut postings) = self.entries.remove(which.index(self.entries.len()));
-                for posting in &mut postings {
-                    posting.side = if posting.side == Side::Debit { Side::Credit } else { Side::Debit };
-                }
-                reversal(command, entry, sequence, 3, postings)
-            }
-            Step::Capture { .. } | Step::End { .. } | Step::Reverse { .. } => noise(),
-        }
-    }
-
-    fn block(&mut self, steps: Vec<Step>) -> Vec<Event> {
-        let mut events = Vec::new();
-        for step in steps {
-            let event = self.event(step);
-            self.sequence += 1;
-            if let (Some(command), Some(entry)) = (event.cause.verdict_of(), event.body.entry())
-                && !matches!(entry.origin, EntryOrigin::Reversal(_))
-            {
-                self.entries.push((command.0, self.sequence, entry.postings.clone()));
-            }
-            events.push(event);
-        }
-        events
-    }
-}
-
-fn any_journal() -> impl Strategy<Value = Vec<Block>> {
-    vec((0..3_i64, vec(any_step(), 1..6)), 1..12).prop_map(|blocks| {
-        let opening = opening();
-        let mut before = Before { sequence: opening.len() as u64, ..Before::default() };
-        let first = std::iter::once((0, opening));
-        let rest = blocks.into_iter().map(|(later, steps)| (later, before.block(steps)));
-        let blocks: Vec<_> = first.chain(rest).collect();
-        journal(&blocks)
-    })
-}
-
-fn head(blocks: &[Block]) -> Sequence {
-    blocks.last().unwrap().header().last_sequence()
-}
 
 fn sums(totals: Totals) -> (i128, i128) {
     (totals.debits_minor, totals.credits_minor)

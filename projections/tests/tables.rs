@@ -3,15 +3,13 @@
 
 mod common;
 
-use std::ops::ControlFlow;
-
-use common::{act, capture, day, entry, expired, hold, journal, noise, open, postings, project, reversal, voided};
+use common::{
+    act, capture, day, entry, expired, hold, journal, noise, open, postings, project, reversal, show, voided,
+};
 use event_schemas::command::{AccountKind, BalancePolicy};
 use event_schemas::{AccountId, Block, CommandId, EventBody, Sequence, Timestamp};
-use projections::memory::MemoryRows;
-use projections::ports::{ReadRows, Table};
+use projections::ports::ReadRows;
 use projections::statements::{Order, StatementCursor};
-use projections::table::columns;
 use projections::{balances, statements, trial_balance};
 
 const LIMITED: BalancePolicy = BalancePolicy::Limited { overdraft_minor: 500 };
@@ -41,27 +39,6 @@ fn story() -> Vec<Block> {
         ),
         (0, vec![entry(23, 1, "EUR", &[(1, 100), (3, -100)]), noise()]),
     ])
-}
-
-/// The rows of a table with these columns, ids as short numbers.
-fn show(rows: &MemoryRows, table: &'static Table, wanted: &[&str]) -> String {
-    let mut text = String::new();
-    rows.range(table, &[], None, false, &mut |key, value| {
-        let shown = columns(table, key, value).unwrap();
-        assert_eq!(shown.len(), table.columns.len());
-        let cells: Vec<_> = wanted
-            .iter()
-            .map(|name| {
-                let (_, cell) = shown.iter().find(|(column, _)| column == name).unwrap();
-                cell.trim_start_matches("00000000-0000-0000-0000-").trim_start_matches("00000000000").to_owned()
-            })
-            .collect();
-        text.push_str(&cells.join(" | "));
-        text.push('\n');
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    text
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) async fn open_accounts(server: &Server, accounts: u64) -> anyhow::Res
     for chunk in numbers.chunks(1_000) {
         let items = chunk.iter().map(|number| {
             format!(
-                r#"{{"type":"open_account","idempotency_key":"open-{number}","code":"bench:{number}","kind":"liability","currency":"EUR","overdraft":"1000000000.00"}}"#
+                r#"{{"type":"open_account","idempotency_key":"open-{number}","code":"bench:{number}","kind":"liability","currency":"EUR","owner":"customer:{number}","overdraft":"1000000000.00"}}"#
             )
         });
         let body = format!(r#"{{"items":[{}]}}"#, items.collect::<Vec<_>>().join(","));

@@ -34,12 +34,11 @@ const TAGS: &[(&str, &str)] = &[
     ("accounts", "Accounts: opened, frozen, closed; their balances and statements."),
     ("money", "Money that enters, moves and leaves."),
     ("holds", "Money set aside: placed, captured, let go."),
+    ("customers", "Customers: what they may still let go, and what they are told."),
+    ("settings", "What holds for the whole book: fees, calendar, closed periods."),
+    ("audit", "Who asked for what, when, and what the book said."),
     ("events", "The journal itself: what happened, in its order."),
     ("batches", "Many commands in one request."),
-    (
-        "settings",
-        "What decisions are made by: limits, the calendar, fees, closed periods; and what customers are told.",
-    ),
     ("api", "This description."),
 ];
 

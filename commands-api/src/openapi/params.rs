@@ -26,18 +26,6 @@ pub(crate) struct AccountPath {
     account: String,
 }
 
-/// Of one hold.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(crate) struct HoldPath {
-    /// The book that this server keeps.
-    #[param(value_type = types::BookId)]
-    book: u32,
-    /// The hold: the id of the command that placed it.
-    #[param(value_type = types::CommandId)]
-    hold: String,
-}
-
 /// Of one customer.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
@@ -48,6 +36,18 @@ pub(crate) struct CustomerPath {
     /// The customer: the owner of accounts.
     #[param(value_type = types::Customer)]
     owner: String,
+}
+
+/// Of one hold.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct HoldPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The hold: the id of the command that placed it.
+    #[param(value_type = types::CommandId)]
+    hold: String,
 }
 
 /// Of one command.

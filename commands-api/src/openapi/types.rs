@@ -9,8 +9,14 @@ use std::sync::LazyLock;
 
 use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES, VERSION_MAX};
 use event_schemas::command::AccountKind as EventAccountKind;
+use event_schemas::fees::FeeKind as FeeKinds;
+use event_schemas::limits::LimitWindow as LimitWindows;
+use event_schemas::notices::{NoticeChannel as NoticeChannels, NoticeTopic as NoticeTopics};
 use event_schemas::{Currency, EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
+use projections::audit::ACT_TYPES;
+use projections::audit::rows::ActCause as ActCauses;
 use projections::balances::{AccountStatus as AccountStatuses, HoldStatus as HoldStatuses};
+use projections::notifications::{NoticeState as NoticeStates, Template};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
@@ -140,12 +146,6 @@ types! {
     Customer = text().min_length(Some(1)).max_length(Some(OWNER_MAX_BYTES)).examples(["client:anna"]);
     /// A time zone of the IANA database.
     ZoneName = text().max_length(Some(TEXT_MAX_BYTES)).examples(["Europe/Berlin"]);
-    /// What a fee is charged for.
-    FeeKind = described_elsewhere();
-    /// A way to tell a customer something.
-    NoticeChannel = described_elsewhere();
-    /// A window of a limit.
-    LimitWindow = described_elsewhere();
     /// Where a page of this very query begins; opaque.
     Cursor = text().pattern(Some("^[A-Za-z0-9_-]+$")).max_length(Some(crate::cursor::TEXT_MAX_BYTES));
     /// The type of an event, with its version.
@@ -162,6 +162,22 @@ types! {
     WriterState = words(["serving", "read_only", "stopped"]);
     /// The verdict of a command.
     Verdict = words(["accepted", "rejected"]);
+    /// A window of a limit.
+    LimitWindow = words([LimitWindows::PerTransfer, LimitWindows::Day, LimitWindows::Month].map(LimitWindows::name));
+    /// A kind of move that a fee rule is for.
+    FeeKind = words(FeeKinds::ALL.map(FeeKinds::name));
+    /// What a customer can be told of.
+    NoticeTopic = words(NoticeTopics::ALL.map(NoticeTopics::name));
+    /// A way to tell a customer something.
+    NoticeChannel = words(NoticeChannels::ALL.map(NoticeChannels::name));
+    /// What is told: it names the text, which is put into words when it is sent.
+    NoticeTemplate = words(Template::ALL.map(Template::name));
+    /// What became of a notice.
+    NoticeState = words(NoticeStates::ALL.map(NoticeStates::name));
+    /// What was asked, as commands are named, or done by the engine or an operator.
+    ActType = words(ACT_TYPES);
+    /// Why an act happened: a command's verdict, something that had to come before it, or the engine itself.
+    ActCause = words([ActCauses::Verdict, ActCauses::Consequence, ActCauses::Engine].map(ActCauses::name));
     /// The event of a verdict.
     VerdictEvent = described_elsewhere();
     /// One command of a batch.

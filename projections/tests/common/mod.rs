@@ -2,7 +2,10 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod steps;
+
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use event_schemas::block::BlockPlace;
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
@@ -16,6 +19,8 @@ use event_schemas::{
 };
 use projections::Runner;
 use projections::memory::{MemoryFeed, MemoryRows};
+use projections::ports::{ReadRows as _, Table};
+use projections::table::columns;
 
 pub const DAY_0: i32 = 20_000;
 pub const START: i64 = 1_767_225_600_000_000;
@@ -157,11 +162,46 @@ pub fn journal(blocks: &[(i64, Vec<Event>)]) -> Vec<Block> {
 /// Projects all blocks in one run.
 pub fn project(blocks: &[Block]) -> MemoryRows {
     let rows = MemoryRows::new();
-    let head = blocks.last().map_or(Sequence::ZERO, |block| block.header().last_sequence());
+    let head = head(blocks);
     let reached =
         Runner::new(MemoryFeed::new(blocks.to_vec()), &rows, projections::all()).run_to(head, &mut |_| {}).unwrap();
     assert_eq!(reached, head);
     rows
+}
+
+/// The last sequence.
+pub fn head(blocks: &[Block]) -> Sequence {
+    blocks.last().map_or(Sequence::ZERO, |block| block.header().last_sequence())
+}
+
+/// Every event of a journal, with when it was recorded.
+pub fn recorded(blocks: &[Block]) -> Vec<(Sequence, Timestamp, Event)> {
+    let of_block = |block: &Block| {
+        let at = block.header().recorded_at;
+        block.events().map(|item| item.map(|(sequence, event)| (sequence, at, event)).unwrap()).collect::<Vec<_>>()
+    };
+    blocks.iter().flat_map(of_block).collect()
+}
+
+/// The rows of a table with these columns, ids as short numbers.
+pub fn show(rows: &MemoryRows, table: &'static Table, wanted: &[&str]) -> String {
+    let mut text = String::new();
+    rows.range(table, &[], None, false, &mut |key, value| {
+        let shown = columns(table, key, value).unwrap();
+        assert_eq!(shown.len(), table.columns.len());
+        let cells: Vec<_> = wanted
+            .iter()
+            .map(|name| {
+                let (_, cell) = shown.iter().find(|(column, _)| column == name).unwrap();
+                cell.trim_start_matches("00000000-0000-0000-0000-").trim_start_matches("00000000000").to_owned()
+            })
+            .collect();
+        text.push_str(&cells.join(" | "));
+        text.push('\n');
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    text
 }
 
 /// One posting, as the model remembers it.
