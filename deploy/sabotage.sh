@@ -22,6 +22,7 @@ CaptureAtDeadline    ledger-core   rules
 ReversedTwice        ledger-core   rules
 UnbalancedAccepted   ledger-core   rules
 FreezeIgnored        ledger-core   rules
+LimitIgnored         ledger-core   rules
 FeeRoundedUp         ledger-core   rules
 PeriodIgnored        ledger-core   rules
 IdForgotten          stores        ids

@@ -267,9 +267,11 @@ mod tests {
                 "e0553014-cc55-85cb-8b67-1a17a9b0213d",
             ),
             (PrincipalId::derive("bank", "app").to_string(), "819d79f6-adf7-e600-a724-4f471fa20f1b"),
+            (CustomerId::from_owner("customer:1").unwrap().to_string(), "7a281fc6-631c-00eb-a0bf-7af9e5f5a115"),
         ] {
             assert_eq!(id, text);
         }
+        assert_eq!(CustomerId::from_owner(""), None);
     }
 
     #[test]

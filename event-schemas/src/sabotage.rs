@@ -39,6 +39,8 @@ pub enum Switch {
     UnbalancedAccepted,
     /// A frozen account takes part in entries.
     FreezeIgnored,
+    /// What is above a customer's limits is let through.
+    LimitIgnored,
     /// A fee by the rule is rounded up.
     FeeRoundedUp,
     /// Entries are posted into closed periods.

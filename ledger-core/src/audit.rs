@@ -9,6 +9,7 @@
 
 mod entries;
 mod holds;
+mod limits;
 mod linked;
 mod rejections;
 mod settings;
@@ -18,17 +19,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use event_schemas::bounds::{AMOUNT_MAX_MINOR, EFFECTIVE_EARLIEST_DAYS, POSTINGS_MAX, POSTINGS_MIN, TOTAL_MAX_MINOR};
-use event_schemas::codec::{put_currency, put_id, put_signed};
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, FeeKind, OpenAccount, SetFeeRule};
+use event_schemas::codec::{put_currency, put_id, put_option, put_signed};
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, FeeKind, OpenAccount, PublishCalendar, SetFeeRule,
+};
 use event_schemas::digest::ElementHash;
-use event_schemas::event::StateDigest;
+use event_schemas::event::{LimitCharged, StateDigest};
 use event_schemas::{
-    AccountId, BookId, Cause, CivilDate, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting,
-    Sequence, Side, Timestamp,
+    AccountId, BookId, Cause, CivilDate, CommandId, Currency, CustomerId, Digest, Event, EventBody, MultisetHash,
+    Posting, Sequence, Side, Timestamp,
 };
 
 use entries::{Entries, Judged};
 use holds::AuditedHold;
+use limits::{AuditedLimits, Expected};
 use linked::Linked;
 
 /// What must hold of every book.
@@ -68,6 +72,9 @@ pub enum Law {
     FeeByRule,
     /// A transfer up to an amount moves no more than that, and no less than there is.
     UpToWhatIsThere,
+    /// What leaves a customer is charged to its limits on the day that it is, never above them, and only what a hold releases goes
+    /// back.
+    LimitsKept,
     /// Nothing is posted with an effective date in a closed period.
     PeriodsKept,
     /// No total passes 10^36 minor units.
@@ -101,6 +108,7 @@ impl Law {
             Self::SettingsInOrder => "settings_in_order",
             Self::FeeByRule => "fee_by_rule",
             Self::UpToWhatIsThere => "up_to_what_is_there",
+            Self::LimitsKept => "limits_kept",
             Self::PeriodsKept => "periods_kept",
             Self::TotalsInBounds => "totals_in_bounds",
             Self::TrialBalanceZero => "trial_balance_zero",
@@ -198,6 +206,16 @@ pub struct Auditor {
     entries: Entries,
     /// What was reversed: of which entry, of the posting in which place.
     reversed: BTreeMap<(CommandId, u32), i128>,
+    /// Whose accounts are, of those that are somebody's.
+    owners: BTreeMap<AccountId, Box<str>>,
+    limits: BTreeMap<(Box<str>, Currency), AuditedLimits>,
+    calendar: Option<PublishCalendar>,
+    /// The days that open holds were charged to.
+    charged: BTreeMap<CommandId, CivilDate>,
+    /// What was charged or released, and belongs to the next event.
+    expected: Expected,
+    /// What was charged for the event that is looked at.
+    charging: Option<LimitCharged>,
     /// The fee rules in force.
     fee_rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
     /// The last day that is closed.
@@ -266,6 +284,8 @@ impl Auditor {
             row.clear();
             row.push(1);
             put_id(&mut row, id.0);
+            let customer = self.owners.get(id).and_then(|owner| CustomerId::from_owner(owner));
+            put_option(&mut row, customer, |row, customer| put_id(row, customer.0));
             row.push(account.kind.number());
             put_currency(&mut row, account.currency);
             match account.policy {
@@ -289,6 +309,7 @@ impl Auditor {
         self.add_holds(&mut set);
         self.add_reversed(&mut set);
         self.add_settings(&mut set);
+        self.add_limits(&mut set);
         set.digest()
     }
 
@@ -300,6 +321,7 @@ impl Auditor {
         self.last = sequence;
         self.check_cause(sequence, event);
         self.check_linked(sequence, event);
+        self.check_limits(sequence, event);
         if self.book.is_none() && !matches!(event.body, EventBody::BookOpened(_)) {
             self.find(sequence, Law::BookOpenedOnce, "stands before the opening of the book".into());
         }
@@ -335,11 +357,11 @@ impl Auditor {
             EventBody::FeeRuleSet(rule) => self.fee_rule_set(sequence, rule),
             EventBody::PeriodClosed(close) => self.period_closed(sequence, close),
             EventBody::NotificationPreferencesSet(preferences) => self.preferences_set(sequence, preferences),
-            EventBody::LimitsSet(_)
-            | EventBody::LimitCharged(_)
-            | EventBody::LimitReleased(_)
-            | EventBody::CalendarPublished(_)
-            | EventBody::AccessLogged(_) => {
+            EventBody::LimitsSet(set) => self.limits_set(sequence, set),
+            EventBody::LimitCharged(charged) => self.limit_charged(sequence, charged),
+            EventBody::LimitReleased(released) => self.limit_released(sequence, released),
+            EventBody::CalendarPublished(calendar) => self.calendar_published(sequence, calendar),
+            EventBody::AccessLogged(_) => {
                 self.find(sequence, Law::OneVerdict, "has no place in a book yet".into());
             }
         }
@@ -350,6 +372,9 @@ impl Auditor {
         self.end_of_batch(self.last, self.linked);
         if let Some(command) = self.awaited {
             self.find(self.last, Law::OneVerdict, format!("the verdict of command {command} is missing"));
+        }
+        if self.expected != Expected::default() {
+            self.find(self.last, Law::LimitsKept, format!("what {:?} belongs to is missing", self.expected));
         }
         self.check_trial_balance(self.last);
     }
@@ -376,10 +401,12 @@ impl Auditor {
                 | EventBody::JournalRestored(_)
                 | EventBody::HoldExpired(_)
         );
+        let limit = matches!(event.body, EventBody::LimitCharged(_) | EventBody::LimitReleased(_));
         let fits = match event.cause {
-            Cause::Engine => is_engines,
-            Cause::Consequence { .. } => matches!(event.body, EventBody::AccountOpened(_)),
-            Cause::Verdict { .. } => !is_engines,
+            // A hold that expires gives back by itself.
+            Cause::Engine => is_engines || matches!(event.body, EventBody::LimitReleased(_)),
+            Cause::Consequence { .. } => limit || matches!(event.body, EventBody::AccountOpened(_)),
+            Cause::Verdict { .. } => !is_engines && !limit,
         };
         if !fits {
             self.find(sequence, Law::OneVerdict, format!("{} has another cause", event.body.type_name()));
@@ -429,6 +456,9 @@ impl Auditor {
         };
         if let Entry::Vacant(place) = self.accounts.entry(open.account) {
             place.insert(account);
+            if !open.owner.is_empty() {
+                self.owners.insert(open.account, open.owner.clone());
+            }
         } else {
             self.find(sequence, Law::AccountsOpenedOnce, format!("account {} exists", open.account));
         }

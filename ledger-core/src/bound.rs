@@ -17,9 +17,6 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
     let amount = |minor: i128| {
         if minor.unsigned_abs() > TOTAL_MAX_MINOR.unsigned_abs() { Err(OutOfBounds("amount")) } else { Ok(()) }
     };
-    if matches!(command.body, CommandBody::SetLimits(_) | CommandBody::PublishCalendar(_)) {
-        return Err(OutOfBounds("type"));
-    }
     match &command.body {
         CommandBody::OpenAccount(open) => check_open(open),
         CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
@@ -118,8 +115,12 @@ const SYSTEM_OPEN_BYTES: usize = 128;
 
 /// Bytes of the place of a posting in a reversal at most.
 const PLACE_BYTES: usize = 5;
-/// Bytes of the expiry of one hold at most, in canonical form.
-pub const EXPIRY_BYTES: usize = 96;
+/// Bytes of what one command charges to a limit at most.
+const CHARGE_BYTES: usize = 240;
+/// Bytes of what one command gives back to a limit at most.
+const RELEASE_BYTES: usize = 176;
+/// Bytes of the expiry of one hold at most, in canonical form, with what it gives back to a limit: that has no command's ids.
+pub const EXPIRY_BYTES: usize = 96 + RELEASE_BYTES - 32;
 
 /// The most bytes that the events of a command take in canonical form.
 pub fn event_bytes(command: &Command) -> usize {
@@ -129,28 +130,36 @@ pub fn event_bytes(command: &Command) -> usize {
         CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
             sum(&[act.reason.len()])
         }
-        CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => {
+        CommandBody::TopUp(cash) => {
             sum(&[cash.reference.len(), POSTING_BYTES.saturating_mul(4), SYSTEM_OPEN_BYTES.saturating_mul(2)])
         }
+        CommandBody::Withdraw(cash) => sum(&[
+            cash.reference.len(),
+            POSTING_BYTES.saturating_mul(3),
+            SYSTEM_OPEN_BYTES.saturating_mul(2),
+            CHARGE_BYTES,
+        ]),
         CommandBody::PostTransfer(transfer) => {
-            let opens = if transfer.fee_minor != Some(0) { SYSTEM_OPEN_BYTES } else { 0 };
-            sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(3), opens])
+            let opens = if transfer.fee_minor == Some(0) { 0 } else { SYSTEM_OPEN_BYTES };
+            sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(3), opens, CHARGE_BYTES])
         }
         CommandBody::PostEntry(entry) => {
             sum(&[entry.reference.len(), POSTING_BYTES.saturating_mul(entry.postings.len())])
         }
-        CommandBody::PlaceHold(place) => sum(&[place.reference.len()]),
+        CommandBody::PlaceHold(place) => sum(&[place.reference.len(), CHARGE_BYTES]),
         CommandBody::CaptureHold(capture) => {
-            let opens = if capture.fee_minor != Some(0) { SYSTEM_OPEN_BYTES } else { 0 };
-            sum(&[capture.reference.len(), POSTING_BYTES.saturating_mul(3), opens])
+            let opens = if capture.fee_minor == Some(0) { 0 } else { SYSTEM_OPEN_BYTES };
+            sum(&[capture.reference.len(), POSTING_BYTES.saturating_mul(3), opens, RELEASE_BYTES])
         }
-        CommandBody::VoidHold(void) => sum(&[void.reason.len()]),
+        CommandBody::VoidHold(void) => sum(&[void.reason.len(), RELEASE_BYTES]),
         CommandBody::ReverseEntry(reverse) => {
             // How many postings the original has is known only when it is decided.
             let count = reverse.postings.as_ref().map_or(POSTINGS_MAX, Vec::len);
             sum(&[reverse.reference.len(), POSTING_BYTES.saturating_add(PLACE_BYTES).saturating_mul(count)])
         }
-        CommandBody::TransferUpTo(transfer) => sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(2)]),
+        CommandBody::TransferUpTo(transfer) => {
+            sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(2), CHARGE_BYTES])
+        }
         CommandBody::SetLimits(limits) => sum(&[limits.owner.len(), AMOUNT_BYTES.saturating_mul(3)]),
         CommandBody::PublishCalendar(calendar) => {
             let starts = START_BYTES.saturating_mul(calendar.starts.len());

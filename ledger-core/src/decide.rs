@@ -5,9 +5,11 @@
 //! [`State::apply`] does what it says. What is asked of accounts stands here, everything else in a file of its own beside this
 //! one.
 
+mod calendar;
 mod entries;
 mod fees;
 mod holds;
+mod limits;
 mod postings;
 mod reversal;
 mod settings;
@@ -21,7 +23,7 @@ use event_schemas::{
 };
 use smallvec::SmallVec;
 
-pub use self::holds::next_expiry;
+pub use self::holds::{Expiry, next_expiry};
 pub use self::system::{SYSTEM_CODE_PREFIX, SystemRole};
 use crate::state::{Account, AccountStatus, State};
 
@@ -69,11 +71,20 @@ pub fn named(state: &State, body: &CommandBody) -> Option<CommandId> {
 
 type Opens = SmallVec<[OpenAccount; 2]>;
 
-/// What happens: system accounts that the command opens, then the verdict.
+/// What has to happen before the verdict, as far as it is known.
+#[derive(Default)]
+struct Before {
+    opens: Opens,
+    limit: Option<Box<EventBody>>,
+}
+
+/// What happens: system accounts that the command opens, what it charges to a limit or gives back, then the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// System accounts opened on first use, in order.
     pub opens: SmallVec<[OpenAccount; 2]>,
+    /// What is charged to a customer's limits, or goes back to them.
+    pub limit: Option<Box<EventBody>>,
     /// The verdict's event.
     pub verdict: EventBody,
 }
@@ -82,39 +93,41 @@ impl Decision {
     /// The events that it makes of the command, in order; the verdict is the last.
     pub fn events(self, command: &Command) -> impl Iterator<Item = Event> + use<> {
         let (command, actor) = (command.id, command.actor);
-        let open =
-            move |open| Event { cause: Cause::Consequence { command, actor }, body: EventBody::AccountOpened(open) };
+        let consequence = move |body| Event { cause: Cause::Consequence { command, actor }, body };
         let verdict = Event { cause: Cause::Verdict { command, actor }, body: self.verdict };
-        self.opens.into_iter().map(open).chain(std::iter::once(verdict))
+        let before = self.opens.into_iter().map(EventBody::AccountOpened).chain(self.limit.map(|limit| *limit));
+        before.map(consequence).chain(std::iter::once(verdict))
     }
 }
 
 /// Decides a command. Duplicates are not seen here: the engine asks its id index first.
 pub fn decide(state: &State, context: Context<'_>, command: &Command) -> Decision {
-    let mut opens = SmallVec::new();
+    let mut before = Before::default();
     let decided = match &command.body {
         CommandBody::OpenAccount(open) => open_account(state, open),
         CommandBody::FreezeAccount(act) => freeze(state, act),
         CommandBody::UnfreezeAccount(act) => unfreeze(state, act),
         CommandBody::CloseAccount(act) => close(state, act),
-        CommandBody::TopUp(cash) => entries::top_up(state, context, cash, &mut opens),
-        CommandBody::Withdraw(cash) => entries::withdraw(state, context, cash, &mut opens),
-        CommandBody::PostTransfer(transfer) => entries::post_transfer(state, context, transfer, &mut opens),
+        CommandBody::TopUp(cash) => entries::top_up(state, context, cash, &mut before),
+        CommandBody::Withdraw(cash) => entries::withdraw(state, context, cash, &mut before),
+        CommandBody::PostTransfer(transfer) => entries::post_transfer(state, context, transfer, &mut before),
         CommandBody::PostEntry(entry) => entries::post_entry(state, context, entry),
-        CommandBody::PlaceHold(place) => holds::place(state, context, place),
-        CommandBody::CaptureHold(capture) => holds::capture(state, context, capture, &mut opens),
-        CommandBody::VoidHold(void) => holds::void(state, context, void),
+        CommandBody::PlaceHold(place) => holds::place(state, context, command.id, place, &mut before),
+        CommandBody::CaptureHold(capture) => holds::capture(state, context, capture, &mut before),
+        CommandBody::VoidHold(void) => holds::void(state, context, void, &mut before),
         CommandBody::ReverseEntry(reverse) => reversal::reverse(state, context, reverse),
-        CommandBody::TransferUpTo(transfer) => entries::transfer_up_to(state, context, transfer),
+        CommandBody::TransferUpTo(transfer) => entries::transfer_up_to(state, context, transfer, &mut before),
         CommandBody::SetFeeRule(rule) => settings::set_fee_rule(state, rule),
         CommandBody::ClosePeriod(close) => settings::close_period(state, context, close),
         CommandBody::SetNotificationPreferences(preferences) => settings::set_preferences(state, preferences),
-        CommandBody::SetLimits(_) | CommandBody::PublishCalendar(_) => unreachable!("not admitted to the engine"),
+        CommandBody::SetLimits(set) => limits::set(state, set),
+        CommandBody::PublishCalendar(calendar) => calendar::publish(state, calendar),
     };
     match decided {
-        Ok(verdict) => Decision { opens, verdict },
+        Ok(verdict) => Decision { opens: before.opens, limit: before.limit, verdict },
         Err(rejection) => Decision {
             opens: SmallVec::new(),
+            limit: None,
             verdict: EventBody::CommandRejected(CommandRejected { command: command.body.clone(), rejection }),
         },
     }

@@ -2,13 +2,14 @@
 //! that decisions look at, and nothing that could be derived.
 //!
 //! Shape: accounts stand in a vector in the order of their opening; a hash table that is looked up and never iterated maps
-//! ids to places. A row takes about 200 bytes, its hash for the digest included, so a million accounts take 200 MB.
+//! ids to places. A row takes about 220 bytes, its hash for the digest and its customer included, so a million accounts take 220 MB.
 //! Open holds and reversed entries stand in ordered maps beside them (`holds.rs`, `reversals.rs`): some 250 bytes each; and so
-//! do fee rules, the closed period and the versions of preferences (`settings.rs`).
+//! do limits and their usage (`limits.rs`), fee rules, the closed period and the versions of preferences (`settings.rs`).
 //! Deliberately absent: holds that have ended, codes, owners, texts and history (read models have them), and verdicts (the id index and the
 //! journal have them).
 
 mod holds;
+mod limits;
 mod reversals;
 mod rows;
 mod settings;
@@ -17,15 +18,19 @@ mod undo;
 use std::hash::BuildHasher as _;
 
 use event_schemas::bounds::TOTAL_MAX_MINOR;
-use event_schemas::codec::{CodecError, Reader, put_currency, put_id, put_signed, put_varint};
+use event_schemas::codec::{CodecError, Reader, put_currency, put_id, put_option, put_signed, put_varint};
 use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, OpenAccount};
 use event_schemas::digest::ElementHash;
 use event_schemas::sabotage::{Switch, on};
-use event_schemas::{AccountId, BookId, CommandId, Currency, Digest, Event, EventBody, MultisetHash, Posting, Side};
+use event_schemas::{
+    AccountId, BookId, CommandId, Currency, CustomerId, Digest, Event, EventBody, MultisetHash, Posting, Side,
+};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 pub use holds::Hold;
+use limits::HOUSE;
+pub use limits::{Limits, Used};
 use rows::Tables;
 use undo::Before;
 pub use undo::Mark;
@@ -112,8 +117,9 @@ impl Account {
     }
 
     /// The canonical form, which is what the digest hashes and a checkpoint keeps.
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&self, customer: CustomerId, out: &mut Vec<u8>) {
         put_id(out, self.id.0);
+        put_option(out, Some(customer).filter(|customer| *customer != HOUSE), |out, customer| put_id(out, customer.0));
         out.push(self.kind.number());
         put_currency(out, self.currency);
         match self.policy {
@@ -131,9 +137,11 @@ impl Account {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
-        Ok(Self {
-            id: AccountId(reader.id("account")?),
+    fn decode(reader: &mut Reader<'_>) -> Result<(Self, CustomerId), CodecError> {
+        let id = AccountId(reader.id("account")?);
+        let customer = reader.option("customer", |reader| reader.id("customer").map(CustomerId))?;
+        let account = Self {
+            id,
             kind: AccountKind::from_number(reader.byte("kind")?).ok_or(CodecError::NotCanonical("kind"))?,
             currency: reader.currency()?,
             policy: match reader.byte("policy")? {
@@ -146,7 +154,8 @@ impl Account {
             credits_posted_minor: reader.signed("credits")?,
             debits_pending_minor: reader.signed("debits")?,
             credits_pending_minor: reader.signed("credits")?,
-        })
+        };
+        Ok((account, customer.unwrap_or(HOUSE)))
     }
 }
 
@@ -178,6 +187,9 @@ pub enum ApplyError {
     /// More is reversed of an entry than fits.
     #[error("more is reversed of entry {0} than an entry can have")]
     ReversalTooLarge(CommandId),
+    /// It counts towards limits that nobody has.
+    #[error("limits are charged that were never set")]
+    LimitsNotSet,
     /// The book is opened twice, or something happens before it is opened.
     #[error("the book is not opened exactly once, at the start")]
     BookOpening,
@@ -211,6 +223,8 @@ pub struct State {
     hasher: FixedState,
     places: HashTable<u32>,
     accounts: Vec<Account>,
+    /// Whose each account is; [`HOUSE`] for those without an owner.
+    customers: Vec<CustomerId>,
     /// The hash of each account's row as it is in `digest`; `None` for one that is not in it yet.
     hashes: Vec<Option<ElementHash>>,
     /// Whether a row changed since its hash was taken, and the places of those that did.
@@ -237,6 +251,7 @@ impl State {
             hasher: FixedState::with_seed(0),
             places: HashTable::new(),
             accounts: Vec::new(),
+            customers: Vec::new(),
             hashes: Vec::new(),
             changed: Vec::new(),
             changed_places: Vec::new(),
@@ -315,11 +330,14 @@ impl State {
                 self.set_preferences(preferences);
                 Ok(())
             }
-            EventBody::LimitsSet(_)
-            | EventBody::LimitCharged(_)
-            | EventBody::LimitReleased(_)
-            | EventBody::CalendarPublished(_)
-            | EventBody::AccessLogged(_) => Err(ApplyError::NotOfABook),
+            EventBody::LimitsSet(limits) => self.set_limits(limits),
+            EventBody::LimitCharged(charged) => self.charge_limit(charged),
+            EventBody::LimitReleased(released) => self.release_limit(released),
+            EventBody::CalendarPublished(calendar) => {
+                self.publish_calendar(calendar);
+                Ok(())
+            }
+            EventBody::AccessLogged(_) => Err(ApplyError::NotOfABook),
         }
     }
 
@@ -337,7 +355,8 @@ impl State {
         if self.place(open.account).is_some() {
             return Err(ApplyError::AccountExists(open.account));
         }
-        self.insert(Account {
+        let customer = CustomerId::from_owner(&open.owner).unwrap_or(HOUSE);
+        let account = Account {
             id: open.account,
             debits_posted_minor: 0,
             credits_posted_minor: 0,
@@ -347,14 +366,16 @@ impl State {
             currency: open.currency,
             kind: open.kind,
             status: AccountStatus::Open,
-        });
+        };
+        self.insert(account, customer);
         Ok(())
     }
 
-    fn insert(&mut self, account: Account) {
+    fn insert(&mut self, account: Account, customer: CustomerId) {
         let place = u32::try_from(self.accounts.len()).expect("a book holds less than 2^32 accounts");
         let hash = self.hasher.hash_one(account.id.0);
         self.accounts.push(account);
+        self.customers.push(customer);
         self.hashes.push(None);
         self.changed.push(false);
         let (accounts, hasher) = (&self.accounts, &self.hasher);
@@ -436,14 +457,17 @@ impl State {
     }
 
     fn rehash(&mut self, place: usize) {
-        let (Some(account), Some(hash), Some(changed)) =
-            (self.accounts.get(place), self.hashes.get_mut(place), self.changed.get_mut(place))
-        else {
+        let (Some(account), Some(customer), Some(hash), Some(changed)) = (
+            self.accounts.get(place),
+            self.customers.get(place),
+            self.hashes.get_mut(place),
+            self.changed.get_mut(place),
+        ) else {
             return;
         };
         self.scratch.clear();
         self.scratch.push(ROW_ACCOUNT);
-        account.encode(&mut self.scratch);
+        account.encode(*customer, &mut self.scratch);
         let new = ElementHash::of(&self.scratch);
         if let Some(old) = hash.replace(new) {
             self.digest.remove(old);
@@ -459,8 +483,8 @@ impl State {
         put_varint(&mut out, u128::from(self.facts.book.map_or(0, BookId::get)));
         put_id(&mut out, self.facts.nonce);
         put_varint(&mut out, u128::try_from(self.accounts.len()).unwrap_or(0));
-        for account in &self.accounts {
-            account.encode(&mut out);
+        for (account, customer) in self.accounts.iter().zip(&self.customers) {
+            account.encode(*customer, &mut out);
         }
         for table in self.tables.all() {
             table.encode(&mut out);
@@ -480,11 +504,11 @@ impl State {
         state.set_nonce(reader.id("nonce")?);
         let count: usize = reader.number("accounts")?;
         for _ in 0..count {
-            let account = Account::decode(&mut reader)?;
+            let (account, customer) = Account::decode(&mut reader)?;
             if state.place(account.id).is_some() {
                 return Err(CodecError::NotCanonical("accounts"));
             }
-            state.insert(account);
+            state.insert(account, customer);
         }
         for table in state.tables.all_mut() {
             table.decode(&mut reader)?;

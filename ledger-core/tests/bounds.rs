@@ -6,17 +6,21 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use event_schemas::bounds::{
-    AMOUNT_MAX_MINOR, BLOCK_MAX_BYTES, CODE_MAX_BYTES, EVENT_MAX_BYTES, EVENTS_PER_COMMAND_MAX, OWNER_MAX_BYTES,
-    POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
+    AMOUNT_MAX_MINOR, BLOCK_MAX_BYTES, CALENDAR_DAYS_MAX, CODE_MAX_BYTES, EVENT_MAX_BYTES, EVENTS_PER_COMMAND_MAX,
+    OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
 };
-use event_schemas::command::{AccountAct, AccountKind, BalancePolicy, CashMove, OpenAccount, PostEntry, PostTransfer};
-use event_schemas::event::BookOpened;
+use event_schemas::command::{
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, NoticeChannel,
+    NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart,
+    SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
+};
+use event_schemas::event::{BookOpened, HoldPlaced, LimitCharged};
 use event_schemas::{
-    AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, Event, EventBody, Money, Posting,
-    PrincipalId, Sequence, Timestamp, testing,
+    AccountId, BookId, Cause, CivilDate, Command, CommandBody, CommandId, Currency, Epoch, Event, EventBody, Money,
+    Posting, PrincipalId, RecordedEvent, Sequence, Timestamp, testing,
 };
 use ledger_core::bound;
-use ledger_core::decide::{Context, decide};
+use ledger_core::decide::{Context, decide, named, next_expiry};
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{
     AppendError, CheckpointFault, Checkpoints, Clock, CommandSink as _, Head, IdIndex, IdIndexFault, Journal,
@@ -33,7 +37,16 @@ fn eur() -> Currency {
     "EUR".parse().unwrap()
 }
 
-/// A state whose accounts have the longest totals: what is observed in a rejection is as long as it gets.
+fn longest_owner() -> Box<str> {
+    "x".repeat(OWNER_MAX_BYTES).into()
+}
+
+/// A hold that is open, charged to limits, and due a second from now; and an entry that can be reversed.
+const HOLD: CommandId = CommandId(ID - 1);
+const ENTRY: CommandId = CommandId(ID - 2);
+
+/// A state whose accounts have the longest totals and the longest owners, with limits, a hold, a calendar and fee rules: what is
+/// observed in a rejection is as long as it gets, and so is what is charged and given back.
 fn rich_state() -> State {
     let mut state = State::new();
     let mut apply = |body| state.apply(&Event::engine(body)).unwrap();
@@ -48,12 +61,32 @@ fn rich_state() -> State {
             code: "".into(),
             kind: AccountKind::Liability,
             currency: eur(),
-            owner: "".into(),
+            owner: longest_owner(),
             policy,
         }));
     }
     let most = Money::new(TOTAL_MAX_MINOR - 1, eur());
     let postings = [Posting::debit(AccountId(3), most), Posting::credit(AccountId(1), most)];
+    let starts = [-12, 12].map(|hours| Timestamp(NOW.0 + hours * 3_600_000_000)).to_vec();
+    let (zone, tz_version, first_day) = ("".into(), "".into(), NOW.date_utc());
+    apply(EventBody::CalendarPublished(PublishCalendar { version: u64::MAX, zone, tz_version, first_day, starts }));
+    let most_of_all = Some(AMOUNT_MAX_MINOR);
+    let caps = Caps { per_transfer_minor: most_of_all, daily_minor: most_of_all, monthly_minor: most_of_all };
+    let version = u64::MAX;
+    apply(EventBody::LimitsSet(SetLimits { owner: longest_owner(), currency: eur(), version, caps }));
+    for kind in FeeKind::ALL {
+        let (fixed_minor, rate_ppm, min_minor, max_minor) = (0, 500_000, 0, None);
+        let currency = eur();
+        apply(EventBody::FeeRuleSet(SetFeeRule {
+            kind,
+            currency,
+            version,
+            fixed_minor,
+            rate_ppm,
+            min_minor,
+            max_minor,
+        }));
+    }
     apply(EventBody::EntryPosted(event_schemas::event::EntryPosted {
         kind: event_schemas::EntryKind::General,
         fee_rule: None,
@@ -63,6 +96,25 @@ fn rich_state() -> State {
         reference: "".into(),
         postings: postings.into_iter().collect(),
     }));
+    let half = AMOUNT_MAX_MINOR / 2;
+    let verdict = Cause::Verdict { command: HOLD, actor: PrincipalId(ID) };
+    let charged = LimitCharged {
+        owner: longest_owner(),
+        currency: eur(),
+        account: AccountId(1),
+        amount_minor: half,
+        day: NOW.date_utc(),
+        hold: Some(HOLD),
+        version,
+        caps,
+        day_used_minor: half,
+        month_used_minor: half,
+    };
+    let (amount, expires_at) = (Money::new(half, eur()), Some(Timestamp(NOW.0 + 1_000_000)));
+    let placed = HoldPlaced { account: AccountId(1), amount, expires_at, reference: "".into() };
+    for body in [EventBody::LimitCharged(charged), EventBody::HoldPlaced(placed)] {
+        state.apply(&Event { cause: verdict, body }).unwrap();
+    }
     state
 }
 
@@ -109,7 +161,7 @@ fn cash() -> impl Strategy<Value = CashMove> {
         |(account, minor, currency, fee_minor, effective_on, reference)| CashMove {
             account,
             amount: Money::new(minor, currency),
-            fee_minor: Some(fee_minor),
+            fee_minor: Some(fee_minor).filter(|fee| fee % 3 != 0),
             effective_on,
             reference,
         },
@@ -146,27 +198,140 @@ fn body() -> impl Strategy<Value = CommandBody> {
             owner,
             policy,
         });
+    let hold = || prop_oneof![8 => Just(HOLD), 1 => Just(CommandId(7))];
+    let entry_id = prop_oneof![8 => Just(ENTRY), 1 => Just(CommandId(7))];
+    let deadline = prop::option::of(prop::sample::select(vec![NOW.0 - 1, NOW.0 + 1, Timestamp::MAX.0]));
+    let place = (account(), minor(), currency(), deadline, text(TEXT_MAX_BYTES));
+    let part = (0..4_u32, minor()).prop_map(|(posting, amount_minor)| ReversedPart { posting, amount_minor });
+    let reverse = (entry_id, prop::option::of(prop::collection::vec(part, 0..5)), date(), text(TEXT_MAX_BYTES));
+    let caps = (prop::option::of(minor()), prop::option::of(minor()), prop::option::of(minor()));
+    let starts = prop::sample::select(vec![0, 1, 2, CALENDAR_DAYS_MAX + 1, CALENDAR_DAYS_MAX + 2]);
+    let calendar = (starts, prop::sample::select(vec![21, 24, 29]), text(TEXT_MAX_BYTES), text(TEXT_MAX_BYTES));
+    let kind = prop::sample::select(FeeKind::ALL.to_vec());
+    let rule = (kind, currency(), any::<u64>(), minor(), any::<u32>(), minor(), prop::option::of(minor()));
+    let through = date().prop_map(|date| date.unwrap_or(CivilDate::MIN));
+    let channels = || NoticeChannel::ALL.into_iter().collect();
+    let topics = any::<bool>()
+        .prop_map(move |all| NoticeTopic::ALL.into_iter().filter(|_| all).map(|topic| (topic, channels())).collect());
     prop_oneof![
-        open.prop_map(CommandBody::OpenAccount),
-        act().prop_map(CommandBody::FreezeAccount),
-        act().prop_map(CommandBody::UnfreezeAccount),
-        act().prop_map(CommandBody::CloseAccount),
-        cash().prop_map(CommandBody::TopUp),
-        cash().prop_map(CommandBody::Withdraw),
-        (account(), cash()).prop_map(|(to, cash)| CommandBody::PostTransfer(PostTransfer {
-            from: cash.account,
-            to,
-            amount: cash.amount,
-            fee_minor: cash.fee_minor,
-            effective_on: cash.effective_on,
-            reference: cash.reference,
-        })),
-        entry().prop_map(CommandBody::PostEntry),
+        place
+            .prop_map(|(account, minor, currency, deadline, reference)| {
+                let (amount, expires_at) = (Money::new(minor, currency), deadline.map(Timestamp));
+                CommandBody::PlaceHold(PlaceHold { account, amount, expires_at, reference })
+            })
+            .boxed(),
+        (hold(), any::<bool>(), cash())
+            .prop_map(|(hold, last, cash)| {
+                CommandBody::CaptureHold(CaptureHold {
+                    hold,
+                    to: cash.account,
+                    amount: cash.amount,
+                    fee_minor: cash.fee_minor,
+                    last,
+                    effective_on: cash.effective_on,
+                    reference: cash.reference,
+                })
+            })
+            .boxed(),
+        (hold(), text(TEXT_MAX_BYTES))
+            .prop_map(|(hold, reason)| CommandBody::VoidHold(VoidHold { hold, reason }))
+            .boxed(),
+        reverse
+            .prop_map(|(entry, postings, effective_on, reference)| {
+                CommandBody::ReverseEntry(ReverseEntry { entry, postings, effective_on, reference })
+            })
+            .boxed(),
+        (account(), cash())
+            .prop_map(|(to, cash)| {
+                CommandBody::TransferUpTo(TransferUpTo {
+                    from: cash.account,
+                    to,
+                    at_most: cash.amount,
+                    effective_on: cash.effective_on,
+                    reference: cash.reference,
+                })
+            })
+            .boxed(),
+        (text(OWNER_MAX_BYTES), currency(), any::<u64>(), caps)
+            .prop_map(|(owner, currency, version, (per_transfer_minor, daily_minor, monthly_minor))| {
+                let caps = Caps { per_transfer_minor, daily_minor, monthly_minor };
+                CommandBody::SetLimits(SetLimits { owner, currency, version, caps })
+            })
+            .boxed(),
+        calendar
+            .prop_map(|(count, hours, zone, tz_version)| {
+                // Just below the end of time, where numbers are longest.
+                let start = |place: usize| {
+                    Timestamp(Timestamp::MAX.0 - (900 - i64::try_from(place).unwrap()) * hours * 3_600_000_000)
+                };
+                let starts: Vec<_> = (0..count).map(start).collect();
+                let first_day = starts.first().map_or(CivilDate::MIN, |start| start.date_utc());
+                CommandBody::PublishCalendar(PublishCalendar { version: u64::MAX, zone, tz_version, first_day, starts })
+            })
+            .boxed(),
+        rule.prop_map(|(kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor)| {
+            CommandBody::SetFeeRule(SetFeeRule { kind, currency, version, fixed_minor, rate_ppm, min_minor, max_minor })
+        })
+        .boxed(),
+        (through, text(TEXT_MAX_BYTES))
+            .prop_map(|(through, reason)| CommandBody::ClosePeriod(ClosePeriod { through, reason }))
+            .boxed(),
+        (text(OWNER_MAX_BYTES), any::<u64>(), topics)
+            .prop_map(|(owner, version, topics)| {
+                CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
+            })
+            .boxed(),
+        open.prop_map(CommandBody::OpenAccount).boxed(),
+        act().prop_map(CommandBody::FreezeAccount).boxed(),
+        act().prop_map(CommandBody::UnfreezeAccount).boxed(),
+        act().prop_map(CommandBody::CloseAccount).boxed(),
+        cash().prop_map(CommandBody::TopUp).boxed(),
+        cash().prop_map(CommandBody::Withdraw).boxed(),
+        (account(), cash())
+            .prop_map(|(to, cash)| CommandBody::PostTransfer(PostTransfer {
+                from: cash.account,
+                to,
+                amount: cash.amount,
+                fee_minor: cash.fee_minor,
+                effective_on: cash.effective_on,
+                reference: cash.reference,
+            }))
+            .boxed(),
+        entry().prop_map(CommandBody::PostEntry).boxed(),
     ]
 }
 
+/// An entry of three postings of the largest amounts.
+fn original() -> RecordedEvent {
+    let most = Money::new(AMOUNT_MAX_MINOR, eur());
+    let postings =
+        [Posting::debit(AccountId(3), most), Posting::credit(AccountId(1), most), Posting::debit(AccountId(2), most)];
+    let body = EventBody::EntryPosted(event_schemas::event::EntryPosted {
+        kind: event_schemas::EntryKind::General,
+        fee_rule: None,
+        at_most_minor: None,
+        effective_on: NOW.date_utc(),
+        effective_on_named: false,
+        reference: "".into(),
+        postings: postings.into_iter().collect(),
+    });
+    let event = Event { cause: Cause::Verdict { command: ENTRY, actor: PrincipalId(ID) }, body };
+    let (book, sequence) = (BookId::FIRST, Sequence(u64::MAX));
+    RecordedEvent { book, sequence, recorded_at: NOW, epoch: Epoch(1), event }
+}
+
+/// An expiry that gives back, with the longest owner and amounts.
+#[test]
+fn no_expiry_takes_more_than_its_bound() {
+    let expiry = next_expiry(&rich_state(), Timestamp(NOW.0 + 1_000_000)).unwrap();
+    assert!(matches!(expiry[..], [EventBody::LimitReleased(_), EventBody::HoldExpired(_)]));
+    let mut bytes = Vec::new();
+    expiry.into_iter().for_each(|body| Event::engine(body).encode(&mut bytes));
+    assert!(bytes.len() <= bound::EXPIRY_BYTES && bytes.len() > bound::EXPIRY_BYTES / 2, "{} bytes", bytes.len());
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(8_000))]
 
     #[test]
     fn no_command_takes_more_than_its_bound(body in body()) {
@@ -175,7 +340,10 @@ proptest! {
         if bound::check(&command).is_err() {
             return Ok(());
         }
-        let decision = decide(&rich_state(), Context { recorded_at: NOW, named: None }, &command);
+        let state = rich_state();
+        let original = original();
+        let named = named(&state, &command.body).filter(|id| *id == ENTRY).map(|_| &original);
+        let decision = decide(&state, Context { recorded_at: NOW, named }, &command);
         let mut bytes = Vec::new();
         let mut count = 0;
         for event in decision.events(&command) {

@@ -228,7 +228,7 @@ fn the_largest_batch_fits_one_block_among_others_and_behind_expiries() {
         let taken = |count: &u128| engine.try_preview((0..*count).map(of).collect(), Box::new(|_| ())).is_ok();
         (from..10_000).take_while(taken).last().unwrap()
     };
-    let (most_large, most) = (most(10, &large), most(1_000, &long));
+    let (most_large, most) = (most(10, &large), most(500, &long));
     let (sender, receiver) = channel();
     let go = keep_busy(&engine, open(12, 12));
     hands.advance(2_000_000);

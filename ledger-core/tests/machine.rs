@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bookkeeper::Model;
 use desk::{ACTOR, BOOK, NOON, streams};
-use event_schemas::{Block, Command, CommandBody, CommandId, PrincipalId, Sequence};
+use event_schemas::{Block, Command, CommandBody, CommandId, CustomerId, PrincipalId, Sequence};
 use ledger_core::audit::Auditor;
 use ledger_core::bound;
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
@@ -206,8 +206,10 @@ fn agree(blocks: &[Block], model: &Model) -> Result<(), TestCaseError> {
     prop_assert_eq!(auditor.findings(), []);
     // The last moments may have no block of their own: what is due then is still held in the journal.
     let now = event_schemas::Timestamp(NOON.0 + model.now);
-    while let Some(body) = ledger_core::decide::next_expiry(&state, now) {
-        state.apply(&event_schemas::Event::engine(body)).unwrap();
+    while let Some(expiry) = ledger_core::decide::next_expiry(&state, now) {
+        for body in expiry {
+            state.apply(&event_schemas::Event::engine(body)).unwrap();
+        }
     }
     prop_assert_eq!(state.accounts().len(), model.accounts.len());
     for (id, page) in &model.accounts {
@@ -217,6 +219,11 @@ fn agree(blocks: &[Block], model: &Model) -> Result<(), TestCaseError> {
     }
     for (id, slip) in &model.holds {
         prop_assert_eq!(state.hold(*id).map_or(0, |hold| hold.left_minor), slip.left_minor);
+    }
+    for ((owner, currency), allowance) in &model.limits {
+        let limits = state.limits(CustomerId::from_owner(owner).unwrap(), *currency).unwrap();
+        let used = limits.used.map(|used| (used.on, used.day_minor, used.month_minor));
+        prop_assert_eq!(used, allowance.latest.map(|on| (on, allowance.of_day(on), allowance.of_month(on))));
     }
     for (entry, postings) in &model.entries {
         for (place, posting) in (0..).zip(postings) {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use bookkeeper::Model;
 use desk::streams::stream;
 use desk::{ACTOR, Desk, NOON, recorded};
-use event_schemas::{Command, CommandBody, CommandId, Event, EventBody, Timestamp, testing};
+use event_schemas::{Command, CommandBody, CommandId, CustomerId, Event, EventBody, Timestamp, testing};
 use ledger_core::bound;
 use ledger_core::decide::{Context, decide, named, next_expiry};
 use ledger_core::state::State;
@@ -32,9 +32,11 @@ fn run(commands: &[CommandBody], digest_at: &[bool], times: &[i64]) -> (State, V
     for (place, body) in commands.iter().enumerate() {
         let command = Command { id: CommandId(place as u128 + 1), actor: ACTOR, body: body.clone() };
         now = now.max(Timestamp(NOON.0 + times.get(place % times.len().max(1)).copied().unwrap_or(0)));
-        while let Some(body) = next_expiry(&state, now) {
-            all.push(Event::engine(body));
-            state.apply(all.last().unwrap()).unwrap();
+        while let Some(expiry) = next_expiry(&state, now) {
+            for event in expiry.into_iter().map(Event::engine) {
+                state.apply(&event).unwrap();
+                all.push(event);
+            }
         }
         let earlier = named(&state, body).and_then(|id| recorded(&all, id));
         let decision = decide(&state, Context { recorded_at: now, named: earlier.as_ref() }, &command);
@@ -49,11 +51,16 @@ fn run(commands: &[CommandBody], digest_at: &[bool], times: &[i64]) -> (State, V
     (state, all.split_off(opened))
 }
 
-/// The same stream with holds that no time ends.
+/// The same stream with holds that no time ends, and calendars that know one day, which it is all the time.
 fn timeless(mut commands: Vec<CommandBody>) -> Vec<CommandBody> {
     for body in &mut commands {
-        if let CommandBody::PlaceHold(place) = body {
-            place.expires_at = None;
+        match body {
+            CommandBody::PlaceHold(place) => place.expires_at = None,
+            CommandBody::PublishCalendar(calendar) => {
+                calendar.first_day = NOON.date_utc();
+                calendar.starts = [-12, 12].map(|hours| Timestamp(NOON.0 + hours * 3_600_000_000)).to_vec();
+            }
+            _ => {}
         }
     }
     commands
@@ -106,6 +113,11 @@ proptest! {
         }
         for (id, slip) in &model.holds {
             prop_assert_eq!(desk.state.hold(*id).map_or(0, |hold| hold.left_minor), slip.left_minor);
+        }
+        for ((owner, currency), allowance) in &model.limits {
+            let limits = desk.state.limits(CustomerId::from_owner(owner).unwrap(), *currency).unwrap();
+            let used = limits.used.map(|used| (used.on, used.day_minor, used.month_minor));
+            prop_assert_eq!(used, allowance.latest.map(|on| (on, allowance.of_day(on), allowance.of_month(on))));
         }
         // Law 6: of no posting is more reversed than was posted.
         for (entry, postings) in &model.entries {
@@ -229,6 +241,14 @@ fn streams_reach_what_they_should() {
         "ledger.fee_rule.set.v1",
         "ledger.period.closed.v1",
         "ledger.notification_preferences.set.v1",
+        "ledger.limits.set.v1",
+        "ledger.limit.charged.v1",
+        "ledger.limit.released.v1",
+        "ledger.calendar.published.v1",
+        "limit_not_positive",
+        "calendar_invalid",
+        "calendar_missing",
+        "limit_exceeded",
         "fee_rule_invalid",
         "version_not_newer",
         "period_closed",

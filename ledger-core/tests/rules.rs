@@ -636,6 +636,193 @@ close bob
 up_to ann bob 1 EUR => account_closed bob
 ";
 
+const LIMITS: &str = "
+# What limits can't be, and their versions.
+limits client:1 EUR v1 per 0 => limit_not_positive
+limits client:1 EUR v1 day -0.01 => limit_not_positive
+limits client:1 EUR v1 per 1 month m0 => limit_not_positive
+limits client:1 EUR v1 per 0 month m1000000000000000000000001 => limit_not_positive
+limits client:1 EUR v1 month m1000000000000000000000001 => amount_too_large
+limits client:1 EUR v0 day m1000000000000000000000001 => amount_too_large
+limits client:1 EUR v0 per 1 => version_not_newer 0
+limits client:1 EUR v3 per 5 day 10 month 20 => set
+limits client:1 EUR v3 => version_not_newer 3
+limits client:1 EUR v2 per 1 => version_not_newer 3
+limits client:1 EUR v4 => set
+limits client:1 USD v1 day m1000000000000000000000000 => set
+limits client:2 EUR v1 => set
+
+# What a calendar can't be, and its versions.
+calendar v0 from 2026-11-21 starts => version_not_newer 0
+calendar v1 from 2026-11-21 starts => calendar_invalid 0
+calendar v1 from 2026-11-21 starts -12 => calendar_invalid 1
+calendar v1 from 2026-11-21 starts -31 12 => calendar_invalid 0
+calendar v1 from 2026-11-21 starts 7 31 => calendar_invalid 0
+calendar v1 from 2026-11-21 starts 6 30 => set
+calendar v1 from 2026-11-21 starts -12 12 => version_not_newer 1
+calendar v2 from 2026-11-21 starts -30 -10 => set
+calendar v3 from 2026-11-21 starts -12 12 41 => calendar_invalid 2
+calendar v3 from 2026-11-21 starts -12 -12 => calendar_invalid 1
+calendar v3 from 2026-11-21 starts -12 7 36 => calendar_invalid 1
+calendar v3 from 2026-11-21 starts -12 16 36 => set
+
+# What leaves is counted by transfer, day and month, fees included, over all accounts of the customer.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5 day 10 month 12
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR overdraft 100 owner client:1
+open bob liability EUR overdraft 100
+transfer ann bob 5.01 EUR => limit_exceeded ann per_transfer 500 0 501 never
+transfer ann bob 4.90 EUR fee 0.11 => limit_exceeded ann per_transfer 500 0 501 never
+transfer ann bob 4.90 EUR fee 0.10 => opens fees:EUR, charges 5.00 EUR on 2026-11-21 (500 500), D ann 5.00 EUR C bob 4.90 EUR C fees:EUR 0.10 EUR
+withdraw ada 4 EUR => opens clearing:EUR, charges 4.00 EUR on 2026-11-21 (900 900), D ada 4.00 EUR C clearing:EUR 4.00 EUR
+fee_rule transfer EUR v1 fixed 0.02
+transfer ann bob 0.99 EUR fee rule => limit_exceeded ann day 1000 900 101 2026-11-22T00:00:00.000000Z
+transfer ada bob 1 EUR => charges 1.00 EUR on 2026-11-21 (1000 1000), D ada 1.00 EUR C bob 1.00 EUR
+transfer ann bob 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+wait 43199 => 0 expired
+withdraw ann 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+wait 1 => 0 expired
+transfer ann bob 2.01 EUR => limit_exceeded ann month 1200 1000 201 never
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-22 (200 1200), D ann 2.00 EUR C bob 2.00 EUR
+transfer ann bob 1 EUR => limit_exceeded ann month 1200 1200 100 never
+
+# The next month begins when the calendar says so.
+wait 777600
+calendar v1 from 2026-11-30 starts -13 11 35
+limits client:1 EUR v1 month 12
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+transfer ann bob 12 EUR => charges 12.00 EUR on 2026-11-30 (1200 1200), D ann 12.00 EUR C bob 12.00 EUR
+transfer ann bob 1 EUR => limit_exceeded ann month 1200 1200 100 2026-11-30T23:00:00.000000Z
+wait 39600 => 0 expired
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-12-01 (100 100), D ann 1.00 EUR C bob 1.00 EUR
+
+# What does not leave the customer, or is an act of the house, does not count; another currency counts for itself.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 day 1
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR owner client:1
+open pit asset EUR unlimited owner client:1
+open inc income EUR unlimited owner client:1
+open bob liability EUR owner client:2
+open usd liability USD overdraft 100 owner client:1
+open uwe liability USD
+transfer ann ada 5 EUR => D ann 5.00 EUR C ada 5.00 EUR
+transfer ann ada 5 EUR fee 2 => opens fees:EUR, D ann 7.00 EUR C ada 5.00 EUR C fees:EUR 2.00 EUR
+transfer ann pit 2 EUR => limit_exceeded ann day 100 0 200 2026-11-22T00:00:00.000000Z
+transfer inc bob 2 EUR => D inc 2.00 EUR C bob 2.00 EUR
+top_up ann 1 EUR fee 5 => opens clearing:EUR, D clearing:EUR 1.00 EUR C ann 1.00 EUR D ann 5.00 EUR C fees:EUR 5.00 EUR
+entry D ann 9 EUR C bob 9 EUR => D ann 9.00 EUR C bob 9.00 EUR
+transfer usd uwe 9 USD => D usd 9.00 USD C uwe 9.00 USD
+transfer bob ann 3 EUR => D bob 3.00 EUR C ann 3.00 EUR
+e1: transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-21 (100 100), D ann 1.00 EUR C bob 1.00 EUR
+reverse e1 => C ann 1.00 EUR D bob 1.00 EUR
+transfer ann bob 0.01 EUR => limit_exceeded ann day 100 100 1 2026-11-22T00:00:00.000000Z
+
+# A hold is charged when it is placed; captures use that, and what it releases goes back to the day it was charged to.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 day 10 month 15
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+h1: hold ann 6 EUR => charges 6.00 EUR on 2026-11-21 (600 600), held
+hold ann 5 EUR => limit_exceeded ann day 1000 600 500 2026-11-22T00:00:00.000000Z
+h2: hold ann 4 EUR until 43260 => charges 4.00 EUR on 2026-11-21 (1000 1000), held
+capture h1 bob 2 EUR => D ann 2.00 EUR C bob 2.00 EUR left 400 released 0
+transfer ann bob 0.01 EUR => limit_exceeded ann day 1000 1000 1 2026-11-22T00:00:00.000000Z
+capture h1 bob 1 EUR last => returns 3.00 EUR of 2026-11-21 (700 700), D ann 1.00 EUR C bob 1.00 EUR left 0 released 300
+transfer ann bob 3 EUR => charges 3.00 EUR on 2026-11-21 (1000 1000), D ann 3.00 EUR C bob 3.00 EUR
+wait 43200 => 0 expired
+h4: hold ann 2 EUR => charges 2.00 EUR on 2026-11-22 (200 1200), held
+wait 60 => 1 expired
+transfer ann bob 7 EUR => charges 7.00 EUR on 2026-11-22 (900 1500), D ann 7.00 EUR C bob 7.00 EUR
+void h4 => returns 2.00 EUR of 2026-11-22 (700 1300), voided 2.00 EUR
+h5: hold ann 1 EUR => charges 1.00 EUR on 2026-11-22 (800 1400), held
+capture h5 bob 1 EUR last => D ann 1.00 EUR C bob 1.00 EUR left 0 released 0
+void h5 => hold_not_open
+
+# Limits that change and go away: usage stays what it was; what was held without limits gives nothing back.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+open ann liability EUR overdraft 1000 owner client:1
+open bob liability EUR
+h1: hold ann 6 EUR => held
+limits client:1 EUR v1 day 10
+void h1 => voided 6.00 EUR
+h2: hold ann 6 EUR => charges 6.00 EUR on 2026-11-21 (600 600), held
+limits client:1 EUR v2 day 8
+transfer ann bob 3 EUR => limit_exceeded ann day 800 600 300 2026-11-22T00:00:00.000000Z
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-21 (800 800), D ann 2.00 EUR C bob 2.00 EUR
+limits client:1 EUR v3
+transfer ann bob 50 EUR => D ann 50.00 EUR C bob 50.00 EUR
+capture h2 bob 1 EUR last => returns 5.00 EUR of 2026-11-21 (300 300), D ann 1.00 EUR C bob 1.00 EUR left 0 released 500
+limits client:1 EUR v4 day 5
+transfer ann bob 3 EUR => limit_exceeded ann day 500 300 300 2026-11-22T00:00:00.000000Z
+transfer ann bob 2 EUR => charges 2.00 EUR on 2026-11-21 (500 500), D ann 2.00 EUR C bob 2.00 EUR
+
+# Where a limit applies, the day has to be known.
+limits client:1 EUR v1 per 5
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR overdraft 100
+transfer ann bob 1 EUR => calendar_missing
+transfer ann bob 6 EUR => calendar_missing
+withdraw ann 1 EUR => calendar_missing
+hold ann 1 EUR => calendar_missing
+up_to ann bob 1 EUR => calendar_missing
+transfer bob ann 1 EUR => D bob 1.00 EUR C ann 1.00 EUR
+calendar v1 from 2026-11-20 starts -36 -12 => set
+transfer ann bob 1 EUR => calendar_missing
+calendar v2 from 2026-11-22 starts 12 36 => set
+transfer ann bob 1 EUR => calendar_missing
+wait 43200
+h1: hold ann 1 EUR => charges 1.00 EUR on 2026-11-22 (100 100), held
+wait 86399
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-22 (200 200), D ann 1.00 EUR C bob 1.00 EUR
+wait 1
+transfer ann bob 1 EUR => calendar_missing
+void h1 => returns 1.00 EUR of 2026-11-22 (100 100), voided 1.00 EUR
+
+# Another calendar does not bring a day back that is over.
+calendar v1 from 2026-11-22 starts -4 20 44
+limits client:1 EUR v1 day 10
+open ann liability EUR overdraft 100 owner client:1
+open bob liability EUR
+transfer ann bob 6 EUR => charges 6.00 EUR on 2026-11-22 (600 600), D ann 6.00 EUR C bob 6.00 EUR
+calendar v2 from 2026-11-20 starts -36 -12 12 36 60
+transfer ann bob 5 EUR => limit_exceeded ann day 1000 600 500 2026-11-23T00:00:00.000000Z
+transfer ann bob 4 EUR => charges 4.00 EUR on 2026-11-22 (1000 1000), D ann 4.00 EUR C bob 4.00 EUR
+wait 43200
+transfer ann bob 1 EUR => limit_exceeded ann day 1000 1000 100 2026-11-23T00:00:00.000000Z
+wait 86400
+transfer ann bob 1 EUR => charges 1.00 EUR on 2026-11-23 (100 1100), D ann 1.00 EUR C bob 1.00 EUR
+
+# Limits come behind accounts and before funds.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5
+open ann liability EUR owner client:1
+open bob liability EUR
+open usd liability USD
+transfer ann gone 6 EUR => account_not_found gone
+transfer ann usd 6 EUR => currency_mismatch usd USD
+transfer ann bob 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+transfer ann bob 5 EUR => insufficient_funds ann 0 500
+withdraw ann 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+hold ann 6 EUR => limit_exceeded ann per_transfer 500 0 600 never
+hold ann 5 EUR => insufficient_funds ann 0 500
+up_to ann bob 6 EUR => insufficient_funds ann 0 1
+
+# What moves up to an amount stays within the limits.
+calendar v1 from 2026-11-20 starts -36 -12 12 36
+limits client:1 EUR v1 per 5 day 7
+open ann liability EUR overdraft 100 owner client:1
+open ada liability EUR owner client:1
+open bob liability EUR
+up_to ann ada 8 EUR => D ann 8.00 EUR C ada 8.00 EUR
+up_to ann bob 50 EUR => charges 5.00 EUR on 2026-11-21 (500 500), D ann 5.00 EUR C bob 5.00 EUR
+up_to ada bob 1 EUR => charges 1.00 EUR on 2026-11-21 (600 600), D ada 1.00 EUR C bob 1.00 EUR
+up_to ann bob 50 EUR => charges 1.00 EUR on 2026-11-21 (700 700), D ann 1.00 EUR C bob 1.00 EUR
+up_to ann bob 50 EUR => limit_exceeded ann day 700 700 1 2026-11-22T00:00:00.000000Z
+";
+
 fn check(table: &str) {
     let mut desk = Desk::new();
     let mut wrong = Vec::new();
@@ -704,8 +891,13 @@ fn transfers_up_to_an_amount() {
 }
 
 #[test]
+fn limits() {
+    check(LIMITS);
+}
+
+#[test]
 fn every_rejection_has_a_row() {
-    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS, FEES, PERIODS, UP_TO].concat();
+    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS, FEES, PERIODS, UP_TO, LIMITS].concat();
     for code in [
         "postings_out_of_bounds",
         "amount_not_positive",
@@ -734,6 +926,10 @@ fn every_rejection_has_a_row() {
         "capture_above_hold",
         "hold_not_possible",
         "account_has_holds",
+        "limit_not_positive",
+        "limit_exceeded",
+        "calendar_invalid",
+        "calendar_missing",
         "fee_rule_invalid",
         "version_not_newer",
         "period_closed",

@@ -18,6 +18,12 @@ pub(super) struct AuditedHold {
     expires_at: Option<Timestamp>,
 }
 
+impl AuditedHold {
+    pub(super) const fn account(&self) -> AccountId {
+        self.account
+    }
+}
+
 impl Auditor {
     pub(super) fn hold_placed(&mut self, sequence: Sequence, cause: Cause, placed: &HoldPlaced) {
         let (id, amount_minor) = (placed.account, placed.amount.amount_minor);
@@ -135,6 +141,7 @@ impl Auditor {
             self.holds.insert(id, AuditedHold { left_minor, ..*hold });
         } else {
             self.holds.remove(&id);
+            self.charged.remove(&id);
             if let Some(deadline) = hold.expires_at {
                 self.deadlines.remove(&(deadline, id));
             }

@@ -56,9 +56,10 @@ impl Auditor {
             | Rejection::LinkedItemRefused { .. }
             | Rejection::LimitNotPositive
             | Rejection::FeeRuleInvalid
-            | Rejection::CalendarInvalid { .. }
-            | Rejection::CalendarMissing
-            | Rejection::LimitExceeded { .. } => true,
+            | Rejection::CalendarInvalid { .. } => true,
+            Rejection::CalendarMissing | Rejection::LimitExceeded { .. } => {
+                self.limit_rejection_holds(&rejected.rejection)
+            }
         };
         if !holds && !self.decided_behind_others() {
             self.find(sequence, Law::RejectionHolds, format!("{:?} was not so", rejected.rejection));

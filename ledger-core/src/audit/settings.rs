@@ -87,7 +87,7 @@ impl Auditor {
         }
     }
 
-    /// At most what was said moves; and if less, then all that was available.
+    /// At most what was said moves; and if less, then all that was available, or all that limits allowed.
     fn check_up_to(&mut self, sequence: Sequence, at_most_minor: i128, postings: &[Posting]) {
         let [from, to] = postings else {
             return self.find(sequence, Law::UpToWhatIsThere, format!("{} postings", postings.len()));
@@ -99,7 +99,8 @@ impl Auditor {
             .get(&from.account)
             .filter(|account| account.kind.normal_side() == Side::Credit)
             .and_then(super::AuditedAccount::available_minor);
-        let most_minor = available_minor.map_or(at_most_minor, |available| available.min(at_most_minor));
+        let bounds = [Some(at_most_minor), available_minor, self.allowed_minor()];
+        let most_minor = bounds.into_iter().flatten().min().unwrap_or(0);
         if !sides || moved_minor != most_minor {
             let text = format!("{moved_minor} moves of {at_most_minor}, and {available_minor:?} was available");
             self.find(sequence, Law::UpToWhatIsThere, text);
@@ -107,7 +108,6 @@ impl Auditor {
     }
 
     /// Whether what a rejection says of settings is so.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller hands in the rejections of this part alone")]
     pub(super) fn setting_rejection_holds(&self, rejected: &CommandRejected) -> bool {
         match (&rejected.rejection, &rejected.command) {
             (Rejection::PeriodClosed { through }, _) => self.closed == Some(*through),
@@ -117,6 +117,14 @@ impl Auditor {
             (Rejection::VersionNotNewer { applied }, CommandBody::SetFeeRule(rule)) => {
                 let before = self.fee_rules.get(&(rule.kind, rule.currency)).map_or(0, |rule| rule.version);
                 *applied == before && rule.version <= before
+            }
+            (Rejection::VersionNotNewer { applied }, CommandBody::SetLimits(set)) => {
+                let before = self.limits_version(set);
+                *applied == before && set.version <= before
+            }
+            (Rejection::VersionNotNewer { applied }, CommandBody::PublishCalendar(calendar)) => {
+                let before = self.calendar.as_ref().map_or(0, |calendar| calendar.version);
+                *applied == before && calendar.version <= before
             }
             (Rejection::VersionNotNewer { applied }, CommandBody::SetNotificationPreferences(preferences)) => {
                 let before = self.preferences.get(&preferences.owner).copied().unwrap_or(0);

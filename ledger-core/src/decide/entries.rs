@@ -1,8 +1,9 @@
 //! Moves of money that become entries: top-ups, withdrawals, transfers, transfers up to an amount, and entries of the caller's
 //! own making.
 //!
-//! A transfer up to an amount moves what is available of the sender, and at most that amount, without a fee. Nothing of it is
-//! asked for but that anything moves: where not even one minor unit can, it is refused, and one is what was required.
+//! A transfer up to an amount moves what is available of the sender and within its limits, at most that amount, without a fee. Nothing of it is
+//! asked for but that anything moves: where limits or funds do not even allow one minor unit, it is refused, and one is what was
+//! required.
 
 use event_schemas::bounds::{POSTINGS_MAX, POSTINGS_MIN};
 use event_schemas::command::{CashMove, FeeKind, PostEntry, PostTransfer, TransferUpTo};
@@ -11,32 +12,33 @@ use event_schemas::{EntryKind, EventBody, Money, Posting, Postings, Rejection, S
 use smallvec::smallvec;
 
 use super::fees::{Fee, fee};
+use super::limits::{Leaving, charge, headroom};
 use super::postings::{
     amount_rejection, check_accounts, check_amounts, check_funds, check_postings, effective_date, two_sides,
 };
 use super::system::{SystemRole, push_fee, system_account};
-use super::{Context, Opens};
-use crate::state::State;
+use super::{Before, Context};
+use crate::state::{Account, State};
 
 pub(super) fn top_up(
     state: &State,
     context: Context<'_>,
     cash: &CashMove,
-    opens: &mut Opens,
+    before: &mut Before,
 ) -> Result<EventBody, Rejection> {
     let amount = cash.amount;
     let Fee { money: fee, rule } = fee(state, FeeKind::TopUp, amount, cash.fee_minor);
     check_amounts(amount, fee)?;
     let effective_on = effective_date(state, context, cash.effective_on)?;
-    let clearing = system_account(state, SystemRole::Clearing, amount.currency, opens);
+    let clearing = system_account(state, SystemRole::Clearing, amount.currency, &mut before.opens);
     let mut postings: Postings = smallvec![Posting::debit(clearing, amount), Posting::credit(cash.account, amount)];
     if fee.amount_minor > 0 {
-        let income = system_account(state, SystemRole::FeeIncome, amount.currency, opens);
+        let income = system_account(state, SystemRole::FeeIncome, amount.currency, &mut before.opens);
         postings.push(Posting::debit(cash.account, fee));
         postings.push(Posting::credit(income, fee));
     }
     two_sides(cash.account, clearing)?;
-    check_postings(state, &postings, opens)?;
+    check_postings(state, &postings, &before.opens)?;
     Ok(EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::TopUp,
         fee_rule: rule,
@@ -52,17 +54,17 @@ pub(super) fn withdraw(
     state: &State,
     context: Context<'_>,
     cash: &CashMove,
-    opens: &mut Opens,
+    before: &mut Before,
 ) -> Result<EventBody, Rejection> {
     let amount = cash.amount;
     let Fee { money: fee, rule } = fee(state, FeeKind::Withdrawal, amount, cash.fee_minor);
     let total = check_amounts(amount, fee)?;
     let effective_on = effective_date(state, context, cash.effective_on)?;
-    let clearing = system_account(state, SystemRole::Clearing, amount.currency, opens);
+    let clearing = system_account(state, SystemRole::Clearing, amount.currency, &mut before.opens);
     let mut postings: Postings = smallvec![Posting::debit(cash.account, total), Posting::credit(clearing, amount)];
-    push_fee(state, fee, &mut postings, opens);
+    push_fee(state, fee, &mut postings, &mut before.opens);
     two_sides(cash.account, clearing)?;
-    check_postings(state, &postings, opens)?;
+    leave(state, context, &postings, before)?;
     Ok(EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::Withdrawal,
         fee_rule: rule,
@@ -78,7 +80,7 @@ pub(super) fn post_transfer(
     state: &State,
     context: Context<'_>,
     transfer: &PostTransfer,
-    opens: &mut Opens,
+    before: &mut Before,
 ) -> Result<EventBody, Rejection> {
     let amount = transfer.amount;
     let Fee { money: fee, rule } = fee(state, FeeKind::Transfer, amount, transfer.fee_minor);
@@ -86,8 +88,8 @@ pub(super) fn post_transfer(
     let effective_on = effective_date(state, context, transfer.effective_on)?;
     two_sides(transfer.from, transfer.to)?;
     let mut postings: Postings = smallvec![Posting::debit(transfer.from, total), Posting::credit(transfer.to, amount)];
-    push_fee(state, fee, &mut postings, opens);
-    check_postings(state, &postings, opens)?;
+    push_fee(state, fee, &mut postings, &mut before.opens);
+    leave(state, context, &postings, before)?;
     Ok(EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::Transfer,
         fee_rule: rule,
@@ -103,23 +105,26 @@ pub(super) fn transfer_up_to(
     state: &State,
     context: Context<'_>,
     transfer: &TransferUpTo,
+    before: &mut Before,
 ) -> Result<EventBody, Rejection> {
     let (from, to, at_most) = (transfer.from, transfer.to, transfer.at_most);
     amount_rejection(at_most.amount_minor).map_or(Ok(()), Err)?;
     let effective_on = effective_date(state, context, transfer.effective_on)?;
     two_sides(from, to)?;
     check_accounts(state, &[Posting::debit(from, at_most), Posting::credit(to, at_most)], &[])?;
+    let allowed_minor = headroom(state, context, Leaving { from, to: Some(to), hold: None })?;
     let available_minor = state
         .account(from)
         .filter(|account| account.kind.normal_side() == Side::Credit)
-        .and_then(|account| account.available_minor());
+        .and_then(Account::available_minor);
     if let Some(available_minor) = available_minor.filter(|available| *available <= 0) {
         return Err(Rejection::InsufficientFunds { account: from, available_minor, required_minor: 1 });
     }
-    let moved_minor = available_minor.map_or(at_most.amount_minor, |available| available.min(at_most.amount_minor));
+    let bounds = [Some(at_most.amount_minor), allowed_minor, available_minor];
+    let moved_minor = bounds.into_iter().flatten().min().unwrap_or(0);
     let moved = Money::new(moved_minor, at_most.currency);
     let postings: Postings = smallvec![Posting::debit(from, moved), Posting::credit(to, moved)];
-    check_funds(state, &postings, None)?;
+    leave(state, context, &postings, before)?;
     Ok(EventBody::EntryPosted(EntryPosted {
         kind: EntryKind::TransferUpTo,
         fee_rule: None,
@@ -129,6 +134,17 @@ pub(super) fn transfer_up_to(
         reference: transfer.reference.clone(),
         postings,
     }))
+}
+
+/// Checks the postings of money that leaves the account of the first one for that of the second, limits between accounts and
+/// funds.
+fn leave(state: &State, context: Context<'_>, postings: &[Posting], before: &mut Before) -> Result<(), Rejection> {
+    check_accounts(state, postings, &before.opens)?;
+    if let [from, to, ..] = postings {
+        let leaving = Leaving { from: from.account, to: Some(to.account), hold: None };
+        before.limit = charge(state, context, leaving, from.money.amount_minor)?;
+    }
+    check_funds(state, postings, None)
 }
 
 pub(super) fn post_entry(state: &State, context: Context<'_>, entry: &PostEntry) -> Result<EventBody, Rejection> {

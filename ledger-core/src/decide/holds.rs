@@ -5,17 +5,24 @@ use event_schemas::command::{CaptureHold, FeeKind, PlaceHold, VoidHold};
 use event_schemas::event::{HoldCaptured, HoldExpired, HoldPlaced, HoldVoided};
 use event_schemas::sabotage::{Switch, on};
 use event_schemas::{CommandId, EventBody, Money, Posting, Postings, Rejection, Side, Timestamp};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::fees::{Fee, fee};
+use super::limits::{Leaving, charge, release};
 use super::postings::{amount_rejection, check_accounts, check_amounts, check_funds, effective_date, two_sides};
 use super::system::push_fee;
-use super::{Context, Opens, living};
+use super::{Before, Context, living};
 use crate::state::{AccountStatus, Hold, State};
 
 const DAY_US: i64 = 86_400_000_000;
 
-pub(super) fn place(state: &State, context: Context<'_>, place: &PlaceHold) -> Result<EventBody, Rejection> {
+pub(super) fn place(
+    state: &State,
+    context: Context<'_>,
+    hold: CommandId,
+    place: &PlaceHold,
+    before: &mut Before,
+) -> Result<EventBody, Rejection> {
     let (id, amount) = (place.account, place.amount);
     if let Some(rejection) = amount_rejection(amount.amount_minor) {
         return Err(rejection);
@@ -35,6 +42,7 @@ pub(super) fn place(state: &State, context: Context<'_>, place: &PlaceHold) -> R
         return Err(Rejection::TooManyHolds { limit: u64::try_from(HOLDS_OPEN_MAX).unwrap_or(u64::MAX) });
     }
     let required_minor = amount.amount_minor;
+    before.limit = charge(state, context, Leaving { from: id, to: None, hold: Some(hold) }, required_minor)?;
     if let Some(available_minor) = account.available_minor()
         && required_minor > available_minor
     {
@@ -82,7 +90,7 @@ pub(super) fn capture(
     state: &State,
     context: Context<'_>,
     capture: &CaptureHold,
-    opens: &mut Opens,
+    before: &mut Before,
 ) -> Result<EventBody, Rejection> {
     let amount = capture.amount;
     let Fee { money: fee, rule } = fee(state, FeeKind::Capture, amount, capture.fee_minor);
@@ -98,10 +106,11 @@ pub(super) fn capture(
         return Err(Rejection::CaptureAboveHold { hold: capture.hold, left_minor, required_minor });
     }
     let mut postings: Postings = smallvec![Posting::debit(hold.account, total), Posting::credit(capture.to, amount)];
-    push_fee(state, fee, &mut postings, opens);
-    check_accounts(state, &postings, opens)?;
+    push_fee(state, fee, &mut postings, &mut before.opens);
+    check_accounts(state, &postings, &before.opens)?;
     check_funds(state, &postings, Some((hold.account, total.amount_minor)))?;
     let (released_minor, left_minor) = if capture.last { (left_minor, 0) } else { (0, left_minor) };
+    before.limit = release(state, capture.hold, hold, released_minor);
     Ok(EventBody::HoldCaptured(HoldCaptured {
         hold: capture.hold,
         last: capture.last,
@@ -115,8 +124,14 @@ pub(super) fn capture(
     }))
 }
 
-pub(super) fn void(state: &State, context: Context<'_>, void: &VoidHold) -> Result<EventBody, Rejection> {
+pub(super) fn void(
+    state: &State,
+    context: Context<'_>,
+    void: &VoidHold,
+    before: &mut Before,
+) -> Result<EventBody, Rejection> {
     let hold = open_hold(state, context, void.hold)?;
+    before.limit = release(state, void.hold, hold, hold.left_minor);
     let released = held(state, hold).ok_or(Rejection::AccountNotFound { account: hold.account })?;
     Ok(EventBody::HoldVoided(HoldVoided {
         hold: void.hold,
@@ -131,10 +146,16 @@ fn held(state: &State, hold: &Hold) -> Option<Money> {
     state.account(hold.account).map(|account| Money::new(hold.left_minor, account.currency))
 }
 
+/// The events of one hold that expires: what goes back to a customer's limits, if it was charged to them, and the expiry. They
+/// belong together, in one block.
+pub type Expiry = SmallVec<[EventBody; 2]>;
+
 /// The next hold that expires at this time, in the order of deadline and id; `None` if none is due.
-pub fn next_expiry(state: &State, recorded_at: Timestamp) -> Option<EventBody> {
+pub fn next_expiry(state: &State, recorded_at: Timestamp) -> Option<Expiry> {
     let (expires_at, id) = state.next_deadline().filter(|(deadline, _)| *deadline <= recorded_at)?;
     let hold = state.hold(id)?;
     let (account, released) = (hold.account, held(state, hold)?);
-    Some(EventBody::HoldExpired(HoldExpired { hold: id, account, released, expires_at }))
+    let limit = release(state, id, hold, hold.left_minor).map(|limit| *limit);
+    let expired = EventBody::HoldExpired(HoldExpired { hold: id, account, released, expires_at });
+    Some(limit.into_iter().chain([expired]).collect())
 }

@@ -179,6 +179,7 @@ impl State {
             self.tables.holds.deadlines.remove(&(deadline, id));
         }
         self.tables.holds.rows.remove(&id, &mut self.digest);
+        self.tables.charged.remove(&id, &mut self.digest);
     }
 
     fn add_pending(&mut self, id: AccountId, minor: i128) -> Result<(), ApplyError> {

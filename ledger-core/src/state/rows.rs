@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use event_schemas::MultisetHash;
 use event_schemas::codec::{CodecError, Reader, put_varint};
-use event_schemas::command::SetFeeRule;
+use event_schemas::command::{PublishCalendar, SetFeeRule};
 use event_schemas::digest::ElementHash;
 
 use super::holds::Holds;
+use super::limits::{ChargedOn, Limits};
 use super::reversals::Reversed;
 use super::settings::{ClosedThrough, PreferencesVersion};
 
@@ -55,15 +56,36 @@ pub(super) struct Tables {
     pub(super) fee_rules: Rows<SetFeeRule>,
     pub(super) closed: Rows<ClosedThrough>,
     pub(super) preferences: Rows<PreferencesVersion>,
+    pub(super) limits: Rows<Limits>,
+    pub(super) calendar: Rows<PublishCalendar>,
+    pub(super) charged: Rows<ChargedOn>,
 }
 
 impl Tables {
-    pub(super) fn all(&self) -> [&dyn Table; 5] {
-        [&self.holds, &self.reversed, &self.fee_rules, &self.closed, &self.preferences]
+    pub(super) fn all(&self) -> [&dyn Table; 8] {
+        [
+            &self.holds,
+            &self.reversed,
+            &self.fee_rules,
+            &self.closed,
+            &self.preferences,
+            &self.limits,
+            &self.calendar,
+            &self.charged,
+        ]
     }
 
-    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 5] {
-        [&mut self.holds, &mut self.reversed, &mut self.fee_rules, &mut self.closed, &mut self.preferences]
+    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 8] {
+        [
+            &mut self.holds,
+            &mut self.reversed,
+            &mut self.fee_rules,
+            &mut self.closed,
+            &mut self.preferences,
+            &mut self.limits,
+            &mut self.calendar,
+            &mut self.charged,
+        ]
     }
 }
 

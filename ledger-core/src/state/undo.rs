@@ -92,6 +92,7 @@ impl State {
     fn unopen(&mut self, from: usize) {
         while self.accounts.len() > from {
             let Some(account) = self.accounts.pop() else { break };
+            self.customers.pop();
             let place = self.accounts.len();
             let hash = self.hasher.hash_one(account.id.0);
             if let Ok(entry) = self.places.find_entry(hash, |found| index(*found) == place) {

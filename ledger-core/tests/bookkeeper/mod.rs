@@ -3,16 +3,20 @@
 #![allow(dead_code, unreachable_pub, clippy::cast_possible_truncation, clippy::indexing_slicing, clippy::unwrap_used)]
 #![allow(clippy::needless_pass_by_value)]
 
+mod allowance;
+
 use std::collections::BTreeMap;
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, ReverseEntry, SetFeeRule, TransferUpTo,
+    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, PublishCalendar, ReverseEntry,
+    SetFeeRule, TransferUpTo,
 };
 use event_schemas::{
     AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Rejection, Side, Timestamp,
 };
 
+pub use self::allowance::Allowance;
 use super::desk::streams::{CODES, system};
 use super::desk::{BOOK, NOON};
 
@@ -31,6 +35,8 @@ pub struct Model {
     pub rules: BTreeMap<(FeeKind, Currency), SetFeeRule>,
     pub closed: Option<CivilDate>,
     pub preferences: BTreeMap<Box<str>, u64>,
+    pub limits: BTreeMap<(Box<str>, Currency), Allowance>,
+    pub calendar: Option<PublishCalendar>,
 }
 
 /// A hold: what is left of it, zero once it has ended.
@@ -39,6 +45,8 @@ pub struct Slip {
     pub account: AccountId,
     pub left_minor: i128,
     pub deadline: Option<Timestamp>,
+    /// The day it counts for in the limits of the account's owner.
+    pub charged: Option<CivilDate>,
 }
 
 #[derive(Clone)]
@@ -50,6 +58,7 @@ pub struct Page {
     pub closed: bool,
     pub balance_minor: i128,
     pub held_minor: i128,
+    pub owner: Box<str>,
 }
 
 impl Page {
@@ -72,9 +81,21 @@ impl Model {
         self.now += us;
         for slip in self.holds.values_mut() {
             if slip.deadline.is_some_and(|deadline| deadline.0 <= NOON.0 + self.now) {
-                self.accounts.get_mut(&slip.account).unwrap().held_minor -= slip.left_minor;
+                let page = self.accounts.get_mut(&slip.account).unwrap();
+                page.held_minor -= slip.left_minor;
+                if let Some(day) = slip.charged {
+                    self.limits.get_mut(&(page.owner.clone(), page.currency)).unwrap().count(day, -slip.left_minor);
+                }
                 slip.left_minor = 0;
             }
+        }
+    }
+
+    /// Counts what is let go of a hold as not used after all.
+    fn give_back(&mut self, slip: &Slip, minor: i128) {
+        let page = &self.accounts[&slip.account];
+        if let Some(day) = slip.charged {
+            self.limits.get_mut(&(page.owner.clone(), page.currency)).unwrap().count(day, -minor);
         }
     }
 
@@ -87,6 +108,7 @@ impl Model {
             CommandBody::VoidHold(void) => {
                 let slip = self.slip(void.hold)?;
                 self.accounts.get_mut(&slip.account).unwrap().held_minor -= slip.left_minor;
+                self.give_back(&slip, slip.left_minor);
                 self.holds.get_mut(&void.hold).unwrap().left_minor = 0;
                 Ok(())
             }
@@ -111,9 +133,8 @@ impl Model {
                 *version = preferences.version;
                 Ok(())
             }
-            CommandBody::SetLimits(_) | CommandBody::PublishCalendar(_) => {
-                unreachable!("the streams have none of these")
-            }
+            CommandBody::SetLimits(set) => self.set_limits(set),
+            CommandBody::PublishCalendar(calendar) => self.publish(calendar),
             CommandBody::OpenAccount(open) => self.open(open),
             CommandBody::FreezeAccount(act) => self.act(act.account, |page, refused| {
                 if page.frozen {
@@ -147,7 +168,8 @@ impl Model {
                     Posting::debit(cash.account, fee),
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
-                self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
+                let (parties, how) = ((cash.account, clearing), (true, false));
+                self.money(id, cash.amount, fee, cash.effective_on, parties, how, &postings, vec![])
             }
             CommandBody::Withdraw(cash) => {
                 let clearing = system("psp-clearing", cash.amount.currency);
@@ -157,7 +179,8 @@ impl Model {
                     Posting::credit(clearing, cash.amount),
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
-                self.money(id, cash.amount, fee, cash.effective_on, (cash.account, clearing), true, &postings, vec![])
+                let (parties, how) = ((cash.account, clearing), (true, true));
+                self.money(id, cash.amount, fee, cash.effective_on, parties, how, &postings, vec![])
             }
             CommandBody::PostTransfer(transfer) => {
                 let fee = self.fee(FeeKind::Transfer, transfer.amount, transfer.fee_minor);
@@ -167,7 +190,7 @@ impl Model {
                     Posting::credit(system("income-fee", fee.currency), fee),
                 ];
                 let parties = (transfer.from, transfer.to);
-                self.money(id, transfer.amount, fee, transfer.effective_on, parties, false, &postings, vec![])
+                self.money(id, transfer.amount, fee, transfer.effective_on, parties, (false, true), &postings, vec![])
             }
             CommandBody::PostEntry(entry) => {
                 let mut refused = Vec::new();
@@ -249,10 +272,16 @@ impl Model {
         if let Some(available_minor) = room.filter(|room| *room <= 0) {
             refused.push(Rejection::InsufficientFunds { account: from, available_minor, required_minor: 1 });
         }
-        let minor = room.filter(|room| *room > 0).map_or(at_most.amount_minor, |room| room.min(at_most.amount_minor));
+        // If a single unit is too much, so is all.
+        let one = Money::new(1, at_most.currency);
+        let charge = self.limited(from, Some(to), one, &mut refused);
+        let left = charge.as_ref().and_then(|(key, day)| self.limits[key].left(*day));
+        let bounds = [Some(at_most.amount_minor), room.filter(|room| *room > 0), left.filter(|left| *left > 0)];
+        let minor = bounds.into_iter().flatten().min().unwrap();
         let moved = Money::new(minor, at_most.currency);
         let postings = [Posting::debit(from, moved), Posting::credit(to, moved)];
         self.postings(&postings, refused)?;
+        self.count(charge, minor);
         self.entries.insert(id, postings.to_vec());
         Ok(())
     }
@@ -287,9 +316,11 @@ impl Model {
                 }
             }
         }
+        let charge = self.limited(account, None, place.amount, &mut refused);
         first(refused)?;
         self.accounts.get_mut(&account).unwrap().held_minor += minor;
-        self.holds.insert(id, Slip { account, left_minor: minor, deadline: place.expires_at });
+        let charged = self.count(charge, minor);
+        self.holds.insert(id, Slip { account, left_minor: minor, deadline: place.expires_at, charged });
         Ok(())
     }
 
@@ -316,7 +347,7 @@ impl Model {
                 // Nothing is known of the account then: what is left is what the command says of itself.
                 let nowhere = (AccountId(1), AccountId(2));
                 let on = capture.effective_on;
-                return self.money(id, capture.amount, fee, on, nowhere, false, &[], refused);
+                return self.money(id, capture.amount, fee, on, nowhere, (false, false), &[], refused);
             }
         };
         if self.accounts[&slip.account].currency == fee.currency && required_minor > slip.left_minor {
@@ -331,7 +362,8 @@ impl Model {
         // What is captured is let go first, and so may be taken.
         self.accounts.get_mut(&slip.account).unwrap().held_minor -= required_minor;
         let parties = (slip.account, capture.to);
-        let said = self.money(id, capture.amount, fee, capture.effective_on, parties, false, &postings, refused);
+        let said =
+            self.money(id, capture.amount, fee, capture.effective_on, parties, (false, false), &postings, refused);
         let page = self.accounts.get_mut(&slip.account).unwrap();
         if said.is_err() {
             page.held_minor += required_minor;
@@ -340,6 +372,7 @@ impl Model {
         let left_minor = slip.left_minor - required_minor;
         let kept_minor = if capture.last { 0 } else { left_minor };
         page.held_minor -= left_minor - kept_minor;
+        self.give_back(&slip, left_minor - kept_minor);
         self.holds.get_mut(&capture.hold).unwrap().left_minor = kept_minor;
         Ok(())
     }
@@ -419,11 +452,13 @@ impl Model {
         }
         first(refused)?;
         self.insert(open.account, open.kind, open.currency, open.policy);
+        self.accounts.get_mut(&open.account).unwrap().owner = open.owner.clone();
         Ok(())
     }
 
     fn insert(&mut self, id: AccountId, kind: AccountKind, currency: Currency, policy: BalancePolicy) {
-        let page = Page { currency, kind, policy, frozen: false, closed: false, balance_minor: 0, held_minor: 0 };
+        let (frozen, closed, balance_minor, held_minor, owner) = (false, false, 0, 0, "".into());
+        let page = Page { currency, kind, policy, frozen, closed, balance_minor, held_minor, owner };
         self.accounts.insert(id, page);
     }
 
@@ -448,7 +483,7 @@ impl Model {
         fee: Money,
         effective_on: Option<CivilDate>,
         parties: (AccountId, AccountId),
-        cash: bool,
+        (cash, limited): (bool, bool),
         postings: &[Posting],
         mut refused: Vec<Rejection>,
     ) -> Result<(), Rejection> {
@@ -472,7 +507,17 @@ impl Model {
         if fee.amount_minor > 0 && !self.accounts.contains_key(&income) {
             self.insert(income, AccountKind::Income, money.currency, BalancePolicy::Unlimited);
         }
+        let charge = match (moved.first(), moved.get(1)) {
+            // Money that enters, and money that was held, is not limited.
+            (Some(paid), Some(got)) if limited => {
+                self.limited(paid.account, Some(got.account), paid.money, &mut refused)
+            }
+            _ => None,
+        };
         let said = self.postings(&moved, refused);
+        if said.is_ok() {
+            self.count(charge, moved.first().map_or(0, |paid| paid.money.amount_minor));
+        }
         if said.is_err() {
             self.accounts = kept;
         } else {

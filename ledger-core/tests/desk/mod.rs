@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use event_schemas::bounds::EVENTS_PER_COMMAND_MAX;
 use event_schemas::codec::Reader;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
-    PostEntry, PostTransfer, ReverseEntry, ReversedPart, SetFeeRule, SetNotificationPreferences, TransferUpTo,
-    VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
+    SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::event::BookOpened;
 use event_schemas::{
@@ -109,12 +109,13 @@ impl Desk {
 
     /// Expires what is due, as every block does first.
     pub fn expire(&mut self) {
-        while let Some(body) = next_expiry(&self.state, self.recorded_at) {
-            let event = Event::engine(body);
+        while let Some(expiry) = next_expiry(&self.state, self.recorded_at) {
             let mut bytes = Vec::new();
-            event.encode(&mut bytes);
+            for event in expiry.into_iter().map(Event::engine) {
+                event.encode(&mut bytes);
+                self.record(event);
+            }
             assert!(bytes.len() <= bound::EXPIRY_BYTES);
-            self.record(event);
         }
     }
 
@@ -131,7 +132,8 @@ impl Desk {
             let before = self.events.len();
             self.recorded_at.0 += words.nth(1).unwrap().parse::<i64>().unwrap() * 1_000_000;
             self.expire();
-            return format!("{} expired", self.events.len() - before);
+            let expired = |event: &&Event| matches!(event.body, EventBody::HoldExpired(_));
+            return format!("{} expired", self.events[before..].iter().filter(expired).count());
         }
         if line.starts_with("held ") {
             let id = self.account(words.nth(1).unwrap());
@@ -250,6 +252,26 @@ impl Desk {
                 let (owner, version, topics) = (words[1].into(), version(), BTreeMap::new());
                 CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
             }
+            "limits" => {
+                let currency = currency(words[2]);
+                let cap = |name| option(name).map(|cap| minor(cap, currency));
+                let caps =
+                    Caps { per_transfer_minor: cap("per"), daily_minor: cap("day"), monthly_minor: cap("month") };
+                CommandBody::SetLimits(SetLimits { owner: words[1].into(), currency, version: version(), caps })
+            }
+            "calendar" => {
+                // Starts of days in hours from now.
+                let start =
+                    |hours: &&str| Timestamp(self.recorded_at.0 + hours.parse::<i64>().unwrap() * 3_600_000_000);
+                let at = words.iter().position(|word| *word == "starts").unwrap();
+                CommandBody::PublishCalendar(PublishCalendar {
+                    version: version(),
+                    zone: "Etc/UTC".into(),
+                    tz_version: "".into(),
+                    first_day: option("from").unwrap().parse().unwrap(),
+                    starts: words[at + 1..].iter().map(start).collect(),
+                })
+            }
             "entry" => {
                 let end = words.iter().position(|word| *word == "on").unwrap_or(words.len());
                 let postings = words[1..end]
@@ -311,7 +333,10 @@ impl Desk {
             EventBody::AccountUnfrozen(_) => "unfrozen".into(),
             EventBody::AccountClosed(_) => "closed".into(),
             EventBody::EntryPosted(entry) => self.entry(&entry.postings, entry.effective_on) + &by_rule(entry.fee_rule),
-            EventBody::FeeRuleSet(_) | EventBody::NotificationPreferencesSet(_) => "set".into(),
+            EventBody::FeeRuleSet(_)
+            | EventBody::NotificationPreferencesSet(_)
+            | EventBody::LimitsSet(_)
+            | EventBody::CalendarPublished(_) => "set".into(),
             EventBody::PeriodClosed(close) => format!("closed through {}", close.through),
             EventBody::HoldPlaced(_) => "held".into(),
             EventBody::HoldCaptured(captured) => {
@@ -324,7 +349,19 @@ impl Desk {
             EventBody::CommandRejected(rejected) => self.refused(&rejected.rejection),
             other => panic!("no verdict: {other:?}"),
         };
-        opens.concat() + &verdict
+        let limit = match decision.limit.as_deref() {
+            None => String::new(),
+            Some(EventBody::LimitCharged(charged)) => {
+                let (money, day) = (Money::new(charged.amount_minor, charged.currency), charged.day);
+                format!("charges {money} on {day} ({} {}), ", charged.day_used_minor, charged.month_used_minor)
+            }
+            Some(EventBody::LimitReleased(released)) => {
+                let (money, day) = (Money::new(released.amount_minor, released.currency), released.day);
+                format!("returns {money} of {day} ({} {}), ", released.day_used_minor, released.month_used_minor)
+            }
+            Some(other) => panic!("no matter of limits: {other:?}"),
+        };
+        opens.concat() + &limit + &verdict
     }
 
     fn entry(&self, postings: &[Posting], effective_on: CivilDate) -> String {

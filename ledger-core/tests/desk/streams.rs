@@ -2,9 +2,9 @@
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
-    PostEntry, PostTransfer, ReverseEntry, ReversedPart, SetFeeRule, SetNotificationPreferences, TransferUpTo,
-    VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
+    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
+    SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
 use proptest::prelude::*;
@@ -68,10 +68,13 @@ fn open() -> impl Strategy<Value = CommandBody> {
         1 => account().prop_map(|id| (id, String::new())),
         1 => (account(), "[a-f:./]{1,6}"),
     ];
-    (place, testing::account_kind(), currency(), policy).prop_map(|((account, code), kind, currency, policy)| {
-        let (code, owner) = (code.into(), "".into());
-        CommandBody::OpenAccount(OpenAccount { account, code, kind, currency, owner, policy })
-    })
+    let owner = prop_oneof![2 => Just("".into()), 1 => owner()];
+    (place, testing::account_kind(), currency(), policy, owner).prop_map(
+        |((account, code), kind, currency, policy, owner)| {
+            let code = code.into();
+            CommandBody::OpenAccount(OpenAccount { account, code, kind, currency, owner, policy })
+        },
+    )
 }
 
 fn cash() -> impl Strategy<Value = CashMove> {
@@ -190,6 +193,42 @@ fn prefer() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+fn limits() -> impl Strategy<Value = CommandBody> {
+    let odd = || prop::sample::select(vec![0, -1, AMOUNT_MAX_MINOR, AMOUNT_MAX_MINOR + 1]);
+    let cap = |most: i128| prop::option::of(prop_oneof![24 => 1..most, 1 => odd()]);
+    (owner(), currency(), version(), (cap(500), cap(900), cap(1_200))).prop_map(
+        |(owner, currency, version, (per_transfer_minor, daily_minor, monthly_minor))| {
+            let caps = Caps { per_transfer_minor, daily_minor, monthly_minor };
+            CommandBody::SetLimits(SetLimits { owner, currency, version, caps })
+        },
+    )
+}
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// A calendar in which a day begins within seconds of noon, and now and then a month: its days are then of 20 hours, for many
+/// of them, until the first of December comes that early.
+fn calendar() -> impl Strategy<Value = CommandBody> {
+    let days = prop_oneof![3 => Just(("2026-11-20", 1, 24)), 2 => Just(("2026-10-08", 54, 20))];
+    let break_it = prop_oneof![12 => Just(None), 1 => (any::<prop::sample::Index>(), 0..4_u8).prop_map(Some)];
+    (version(), days, 0..30_i64, 1..3_i64, break_it).prop_map(
+        |(version, (first, before, hours), seconds, more, broken)| {
+            let start = |place: i64| Timestamp(NOON.0 + seconds * 1_000_000 + (place - before) * hours * HOUR_US);
+            let mut starts: Vec<_> = (0..=before + more).map(start).collect();
+            match broken {
+                Some((_, 0)) => starts.truncate(1),
+                Some((_, 1)) => starts.clear(),
+                Some((at, 2)) => at.get_mut(&mut starts).0 += 9 * HOUR_US,
+                // The days end before it begins, or are over long since.
+                Some((_, _)) => starts.truncate(starts.len() - usize::try_from(more).unwrap()),
+                None => {}
+            }
+            let (zone, tz_version, first_day) = ("Etc/Odd".into(), "".into(), first.parse().unwrap());
+            CommandBody::PublishCalendar(PublishCalendar { version, zone, tz_version, first_day, starts })
+        },
+    )
+}
+
 /// A command upon a few accounts that often exist.
 pub fn command() -> BoxedStrategy<CommandBody> {
     let act = || account().prop_map(|account| AccountAct { account, reason: "".into() });
@@ -217,6 +256,8 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         3 => fee_rule().boxed(),
         1 => close_period().boxed(),
         1 => prefer().boxed(),
+        2 => limits().boxed(),
+        1 => calendar().boxed(),
     ]
     .boxed()
 }
@@ -230,20 +271,28 @@ pub fn stream() -> impl Strategy<Value = Vec<CommandBody>> {
 pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
     // Most streams begin with the accounts they need, or nearly everything would be refused.
     let opened = (0..CODES.len()).map(|place| {
-        (kind(), currency(), 0..400_i128).prop_map(move |(kind, currency, overdraft_minor)| {
+        let owner = prop_oneof![1 => Just("".into()), 3 => owner()];
+        (kind(), currency(), 0..400_i128, owner).prop_map(move |(kind, currency, overdraft_minor, owner)| {
             CommandBody::OpenAccount(OpenAccount {
                 account: person(place),
                 code: CODES[place].into(),
                 kind,
                 currency,
-                owner: "".into(),
+                owner,
                 policy: BalancePolicy::Limited { overdraft_minor },
             })
         })
     });
     let opened: Vec<_> = opened.collect();
-    (prop_oneof![4 => opened.prop_map(Some), 1 => Just(None)], prop::collection::vec(command(), 1..most))
-        .prop_map(|(opened, rest)| opened.into_iter().flatten().chain(rest).collect())
+    // Half of them have limits from the start, and a calendar without which they would refuse everything.
+    let limited = prop::option::of((calendar(), prop::collection::vec(limits(), 1..4)));
+    let opened = prop_oneof![4 => (opened, limited).prop_map(Some), 1 => Just(None)];
+    (opened, prop::collection::vec(command(), 1..most))
+        .prop_map(|(opened, rest)| {
+            let (opened, limited) = opened.unwrap_or_default();
+            let limited = limited.into_iter().flat_map(|(calendar, limits)| std::iter::once(calendar).chain(limits));
+            opened.into_iter().chain(limited).chain(rest).collect()
+        })
         .prop_map(|mut commands: Vec<CommandBody>| {
             aim(&mut commands);
             commands

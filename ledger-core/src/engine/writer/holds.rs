@@ -57,9 +57,11 @@ impl Writer {
     pub(super) fn expire(&mut self, group: &mut Group, recorded_at: Timestamp) -> Result<(), Stop> {
         let mut left = EXPIRIES_PER_BLOCK_MAX;
         while left > 0
-            && let Some(body) = next_expiry(&self.state, recorded_at)
+            && let Some(expiry) = next_expiry(&self.state, recorded_at)
         {
-            self.push(&Event::engine(body))?;
+            for body in expiry {
+                self.push(&Event::engine(body))?;
+            }
             left = left.saturating_sub(1);
             if self.decided.0 >= self.next_digest {
                 self.digest(group, recorded_at)?;

@@ -43,8 +43,10 @@ impl Writer {
         recorded_at: Timestamp,
     ) -> Result<Vec<Preview>, Stop> {
         for _ in 0..EXPIRIES_PER_BLOCK_MAX {
-            let Some(body) = next_expiry(&self.state, recorded_at) else { break };
-            self.apply(&Event::engine(body))?;
+            let Some(expiry) = next_expiry(&self.state, recorded_at) else { break };
+            for body in expiry {
+                self.apply(&Event::engine(body))?;
+            }
         }
         let (mut batch, group) = (Batch::behind(self.decided), Group::default());
         let mut items = Vec::with_capacity(commands.len());
