@@ -116,6 +116,7 @@ pub async fn serve(
         draining: is_draining.clone(),
         keys,
         budgets: budgets(&config),
+        access: None,
     });
     let scrub = match config.scrub.mib_per_second {
         0 => None,

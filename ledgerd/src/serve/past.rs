@@ -185,6 +185,7 @@ pub async fn serve(
         draining: is_draining.clone(),
         keys,
         budgets: budgets(&config),
+        access: None,
     });
     let health = Arc::new(Health {
         sink,
