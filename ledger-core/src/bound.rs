@@ -103,7 +103,7 @@ fn check_open(open: &OpenAccount) -> Result<(), OutOfBounds> {
 }
 
 /// Bytes of everything but texts and postings in the verdict of any command: length, tag, cause, and the largest rejection.
-const FIXED_BYTES: usize = 192;
+const FIXED_BYTES: usize = 208;
 /// Bytes of a posting at most: tag, id, currency, amount.
 const POSTING_BYTES: usize = 1 + 16 + 4 + 19;
 /// Bytes of an amount at most, and whether there is one.
@@ -111,7 +111,9 @@ const AMOUNT_BYTES: usize = 20;
 /// Bytes of the start of a day in a calendar at most.
 const START_BYTES: usize = 10;
 /// Bytes of the opening of one system account at most.
-const SYSTEM_OPEN_BYTES: usize = 128;
+const SYSTEM_OPEN_BYTES: usize = 96;
+/// Bytes of everything but texts and postings in the verdict of a move of money that takes place.
+const MOVED_BYTES: usize = 112;
 
 /// Bytes of the place of a posting in a reversal at most.
 const PLACE_BYTES: usize = 5;
@@ -124,41 +126,41 @@ pub const EXPIRY_BYTES: usize = 96 + RELEASE_BYTES - 32;
 
 /// The most bytes that the events of a command take in canonical form.
 pub fn event_bytes(command: &Command) -> usize {
-    let sum = |parts: &[usize]| parts.iter().fold(FIXED_BYTES, |sum, part| sum.saturating_add(*part));
+    let sum_from = |from: usize, parts: &[usize]| parts.iter().fold(from, |sum, part| sum.saturating_add(*part));
+    let sum = |parts: &[usize]| sum_from(FIXED_BYTES, parts);
+    // A move of money takes place, with all that comes with it, or is refused without any of that.
+    let moved = |text: &str, parts: &[usize]| sum_from(MOVED_BYTES, parts).max(FIXED_BYTES).saturating_add(text.len());
+    let fee = |minor| if minor == Some(0) { 0 } else { POSTING_BYTES.saturating_add(SYSTEM_OPEN_BYTES) };
     match &command.body {
         CommandBody::OpenAccount(open) => sum(&[open.code.len(), open.owner.len()]),
         CommandBody::FreezeAccount(act) | CommandBody::UnfreezeAccount(act) | CommandBody::CloseAccount(act) => {
             sum(&[act.reason.len()])
         }
         CommandBody::TopUp(cash) => {
-            sum(&[cash.reference.len(), POSTING_BYTES.saturating_mul(4), SYSTEM_OPEN_BYTES.saturating_mul(2)])
+            moved(&cash.reference, &[POSTING_BYTES.saturating_mul(3), SYSTEM_OPEN_BYTES, fee(cash.fee_minor)])
         }
-        CommandBody::Withdraw(cash) => sum(&[
-            cash.reference.len(),
-            POSTING_BYTES.saturating_mul(3),
-            SYSTEM_OPEN_BYTES.saturating_mul(2),
-            CHARGE_BYTES,
-        ]),
+        CommandBody::Withdraw(cash) => moved(
+            &cash.reference,
+            &[POSTING_BYTES.saturating_mul(2), SYSTEM_OPEN_BYTES, fee(cash.fee_minor), CHARGE_BYTES],
+        ),
         CommandBody::PostTransfer(transfer) => {
-            let opens = if transfer.fee_minor == Some(0) { 0 } else { SYSTEM_OPEN_BYTES };
-            sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(3), opens, CHARGE_BYTES])
+            moved(&transfer.reference, &[POSTING_BYTES.saturating_mul(2), fee(transfer.fee_minor), CHARGE_BYTES])
         }
         CommandBody::PostEntry(entry) => {
             sum(&[entry.reference.len(), POSTING_BYTES.saturating_mul(entry.postings.len())])
         }
-        CommandBody::PlaceHold(place) => sum(&[place.reference.len(), CHARGE_BYTES]),
+        CommandBody::PlaceHold(place) => moved(&place.reference, &[CHARGE_BYTES]),
         CommandBody::CaptureHold(capture) => {
-            let opens = if capture.fee_minor == Some(0) { 0 } else { SYSTEM_OPEN_BYTES };
-            sum(&[capture.reference.len(), POSTING_BYTES.saturating_mul(3), opens, RELEASE_BYTES])
+            moved(&capture.reference, &[POSTING_BYTES.saturating_mul(2), fee(capture.fee_minor), RELEASE_BYTES])
         }
-        CommandBody::VoidHold(void) => sum(&[void.reason.len(), RELEASE_BYTES]),
+        CommandBody::VoidHold(void) => moved(&void.reason, &[RELEASE_BYTES]),
         CommandBody::ReverseEntry(reverse) => {
             // How many postings the original has is known only when it is decided.
             let count = reverse.postings.as_ref().map_or(POSTINGS_MAX, Vec::len);
             sum(&[reverse.reference.len(), POSTING_BYTES.saturating_add(PLACE_BYTES).saturating_mul(count)])
         }
         CommandBody::TransferUpTo(transfer) => {
-            sum(&[transfer.reference.len(), POSTING_BYTES.saturating_mul(2), CHARGE_BYTES])
+            moved(&transfer.reference, &[POSTING_BYTES.saturating_mul(2), CHARGE_BYTES])
         }
         CommandBody::SetLimits(limits) => sum(&[limits.owner.len(), AMOUNT_BYTES.saturating_mul(3)]),
         CommandBody::PublishCalendar(calendar) => {

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use event_schemas::bounds::{
-    AMOUNT_MAX_MINOR, BLOCK_MAX_BYTES, CALENDAR_DAYS_MAX, CODE_MAX_BYTES, EVENT_MAX_BYTES, EVENTS_PER_COMMAND_MAX,
-    OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
+    AMOUNT_MAX_MINOR, BATCH_MAX_COMMANDS, BLOCK_MAX_BYTES, CALENDAR_DAYS_MAX, CODE_MAX_BYTES, EVENT_MAX_BYTES,
+    EVENTS_PER_COMMAND_MAX, OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
 };
 use event_schemas::command::{
     AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, NoticeChannel,
@@ -318,6 +318,17 @@ fn original() -> RecordedEvent {
     let event = Event { cause: Cause::Verdict { command: ENTRY, actor: PrincipalId(ID) }, body };
     let (book, sequence) = (BookId::FIRST, Sequence(u64::MAX));
     RecordedEvent { book, sequence, recorded_at: NOW, epoch: Epoch(1), event }
+}
+
+/// A batch of as many moves of money as it may have, with the longest texts, is within the bound of a group.
+#[test]
+fn the_longest_batch_of_moves_fits_a_group() {
+    let (account, amount, reference) = (AccountId(1), Money::new(1, eur()), "x".repeat(TEXT_MAX_BYTES).into());
+    let cash = CashMove { account, amount, fee_minor: None, effective_on: None, reference };
+    for body in [CommandBody::TopUp(cash.clone()), CommandBody::Withdraw(cash)] {
+        let command = Command { id: CommandId(ID), actor: PrincipalId(ID), body };
+        assert!(bound::event_bytes(&command) * BATCH_MAX_COMMANDS <= EngineOptions::default().group_max_bytes);
+    }
 }
 
 /// An expiry that gives back, with the longest owner and amounts.

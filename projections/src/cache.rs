@@ -4,7 +4,6 @@
 //! many of them the cache is emptied right after they were handed over, which keeps it bounded without bookkeeping per use.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use foldhash::quality::RandomState;
 
@@ -36,15 +35,14 @@ impl<R: Row> Default for Cached<R> {
 
 impl<R: Row> Cached<R> {
     fn place(&mut self, rows: &dyn ReadRows, key: &R::Key) -> Result<usize, RowsFault> {
-        match self.places.entry(key.clone()) {
-            Entry::Occupied(found) => Ok(*found.get()),
-            Entry::Vacant(free) => {
-                let row = get(rows, key)?;
-                let place = *free.insert(self.slots.len());
-                self.slots.push(Slot { row, dirty: false });
-                Ok(place)
-            }
+        if let Some(place) = self.places.get(key) {
+            return Ok(*place);
         }
+        let row = get(rows, key)?;
+        let place = self.slots.len();
+        self.places.insert(key.clone(), place);
+        self.slots.push(Slot { row, dirty: false });
+        Ok(place)
     }
 
     /// The slot of a place that `place` gave. It is there: both lists are emptied together only.

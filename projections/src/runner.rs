@@ -23,7 +23,8 @@ const BATCH_MAX_BLOCKS: usize = 1_024;
 /// fewer times a hot row is written.
 const BATCH_ROWS: usize = 400_000;
 
-/// How long applied events stay uncommitted at most while more keep coming: those who wait to read them notice.
+/// How long applied events stay uncommitted at most while more keep coming: those who wait to read them notice. A run to a
+/// given sequence has nobody who waits.
 const BATCH_TIME: Duration = Duration::from_millis(500);
 
 /// How long one wait for a block lasts at most; the stop flag is looked at in between.
@@ -197,7 +198,7 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
                         }
                         return Err(fault);
                     }
-                    if self.commit_is_due() {
+                    if self.commit_is_due(stop.is_some()) {
                         self.commit(false, on_progress)?;
                     }
                 }
@@ -218,11 +219,11 @@ impl<F: EventFeed, R: Rows> Runner<F, R> {
         Ok(())
     }
 
-    fn commit_is_due(&self) -> bool {
+    fn commit_is_due(&self, is_awaited: bool) -> bool {
         let pending: usize = self.projections.iter().map(|driven| driven.projection.pending()).sum();
         self.batch_blocks >= BATCH_MAX_BLOCKS
             || self.changes.rows.len() + pending >= BATCH_ROWS
-            || self.batch_since.elapsed() >= BATCH_TIME
+            || is_awaited && self.batch_since.elapsed() >= BATCH_TIME
     }
 
     fn load(&mut self) -> Result<(), RunnerFault> {

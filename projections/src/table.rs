@@ -31,6 +31,9 @@ pub trait Row: Sized {
     /// The table.
     const TABLE: &'static Table;
 
+    /// How many bytes a value has, roughly: so many are set aside for it.
+    const VALUE_BYTES: usize = 96;
+
     /// Appends the key.
     fn put_key(key: &Self::Key, out: &mut Vec<u8>);
 
@@ -52,10 +55,7 @@ pub trait Row: Sized {
 
     /// The value's bytes.
     fn value_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(96);
-        out.push(VERSION);
-        self.put(&mut out);
-        out
+        value_with(Self::VALUE_BYTES, |out| self.put(out))
     }
 
     /// The key of these bytes.
@@ -74,6 +74,14 @@ pub trait Row: Sized {
             .and_then(|row| reader.finish().map(|()| row))
             .map_err(|error| damaged(Self::TABLE, &error))
     }
+}
+
+/// A value of these columns, with so many bytes set aside.
+pub(crate) fn value_with(bytes: usize, put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
+    out.push(VERSION);
+    put(&mut out);
+    out
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<(), CodecError> {

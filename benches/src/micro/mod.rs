@@ -71,7 +71,7 @@ pub(crate) struct Appended {
 /// A journal gone through.
 #[derive(Debug, Serialize)]
 pub(crate) struct Replayed {
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     pub(crate) events: u64,
     pub(crate) events_per_second: Spread,
 }

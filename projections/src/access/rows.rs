@@ -95,6 +95,7 @@ pub struct ActorRow;
 impl Row for ActorRow {
     type Key = (PrincipalId, Sequence);
     const TABLE: &'static Table = &BY_ACTOR;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((actor, sequence): &Self::Key, out: &mut Vec<u8>) {
         put_id(out, actor.0);
@@ -119,6 +120,7 @@ pub struct SubjectRow;
 impl Row for SubjectRow {
     type Key = (Box<str>, Sequence);
     const TABLE: &'static Table = &BY_SUBJECT;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((subject, sequence): &Self::Key, out: &mut Vec<u8>) {
         put_key_text(out, subject);

@@ -147,6 +147,7 @@ pub struct ActorRow;
 impl Row for ActorRow {
     type Key = (PrincipalId, Sequence);
     const TABLE: &'static Table = &BY_ACTOR;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((actor, sequence): &Self::Key, out: &mut Vec<u8>) {
         put_id(out, actor.0);
@@ -171,6 +172,7 @@ pub struct AccountActRow;
 impl Row for AccountActRow {
     type Key = (AccountId, Sequence);
     const TABLE: &'static Table = &BY_ACCOUNT;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((account, sequence): &Self::Key, out: &mut Vec<u8>) {
         put_id(out, account.0);
@@ -195,6 +197,7 @@ pub struct CustomerActRow;
 impl Row for CustomerActRow {
     type Key = (Box<str>, Sequence);
     const TABLE: &'static Table = &BY_CUSTOMER;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((customer, sequence): &Self::Key, out: &mut Vec<u8>) {
         put_key_text(out, customer);

@@ -156,6 +156,7 @@ pub struct OpenHoldRow;
 impl Row for OpenHoldRow {
     type Key = (AccountId, CommandId);
     const TABLE: &'static Table = &OPEN_HOLDS;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((account, hold): &Self::Key, out: &mut Vec<u8>) {
         put_id(out, account.0);

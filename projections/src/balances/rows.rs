@@ -202,6 +202,7 @@ pub struct OwnerRow;
 impl Row for OwnerRow {
     type Key = (Box<str>, AccountId);
     const TABLE: &'static Table = &BY_OWNER;
+    const VALUE_BYTES: usize = 1;
 
     fn put_key((owner, account): &Self::Key, out: &mut Vec<u8>) {
         put_key_text(out, owner);

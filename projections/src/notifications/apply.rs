@@ -7,12 +7,11 @@ use event_schemas::notices::{NoticeTopic, SetNotificationPreferences};
 use event_schemas::{AccountId, Currency, Event, EventBody, Money, Side};
 use smallvec::SmallVec;
 
-use super::notice::{Channels, DEFAULT_CHANNELS, NoticeState, Template};
-use super::rows::{NOTICES, NoticeKey, NoticeRow, OwnerRow, PreferencesRow};
+use super::notice::{Channels, DEFAULT_CHANNELS, Template};
+use super::rows::{NOTICES, OwnerRow, PreferencesRow, Told, notice_key};
 use crate::cache::Cached;
 use crate::ports::{ReadRows, RowChanges, Table};
 use crate::projection::{ApplyFault, Place, Projection};
-use crate::table::Row;
 
 /// The projection of notifications.
 #[derive(Debug, Default)]
@@ -21,17 +20,6 @@ pub struct Notifications {
     preferences: Cached<PreferencesRow>,
     /// New rows, not handed over.
     notices: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// A notice in the making.
-struct Told<'a> {
-    template: Template,
-    account: Option<AccountId>,
-    currency: Option<Currency>,
-    amount_minor: i128,
-    kind: &'a str,
-    about: &'a str,
-    reference: &'a str,
 }
 
 impl<'a> Told<'a> {
@@ -63,35 +51,14 @@ struct Of<'a> {
 impl Notifications {
     /// Tells the owner of an account. The house is told nothing.
     fn tell(&mut self, of: &mut Of<'_>, account: AccountId, told: &Told<'_>) -> Result<(), ApplyFault> {
-        match self.owners.get(of.rows, &account)?.map(|row| row.owner.clone()) {
-            Some(owner) => self.tell_customer(of, owner, told),
+        match self.owners.get(of.rows, &account)? {
+            Some(row) => queue(&mut self.preferences, &mut self.notices, of, &row.owner, told),
             None => Ok(()),
         }
     }
 
-    fn tell_customer(&mut self, of: &mut Of<'_>, owner: Box<str>, told: &Told<'_>) -> Result<(), ApplyFault> {
-        let said = self.preferences.get(of.rows, &owner)?.and_then(|said| said.channels(told.template.topic()));
-        let channels = said.unwrap_or(DEFAULT_CHANNELS);
-        if owner.is_empty() || channels == Channels::NONE {
-            return Ok(());
-        }
-        let key = NoticeKey { owner, sequence: of.at.sequence, place: of.places };
-        let row = NoticeRow {
-            recorded_at: of.at.recorded_at,
-            template: told.template,
-            channels,
-            state: NoticeState::Queued,
-            account: told.account,
-            currency: told.currency,
-            amount_minor: told.amount_minor,
-            kind: told.kind.into(),
-            about: told.about.into(),
-            reference: told.reference.into(),
-        };
-        self.notices.push((NoticeRow::key_bytes(&key), row.value_bytes()));
-        of.places =
-            of.places.checked_add(1).ok_or_else(|| ApplyFault::Contradiction("an event that tells too much".into()))?;
-        Ok(())
+    fn tell_customer(&mut self, of: &mut Of<'_>, owner: &Box<str>, told: &Told<'_>) -> Result<(), ApplyFault> {
+        queue(&mut self.preferences, &mut self.notices, of, owner, told)
     }
 
     fn opened(&mut self, of: &mut Of<'_>, open: &OpenAccount) -> Result<(), ApplyFault> {
@@ -101,7 +68,7 @@ impl Notifications {
         self.owners.put(of.rows, &open.account, OwnerRow { owner: open.owner.clone() })?;
         let told =
             Told { account: Some(open.account), currency: Some(open.currency), ..Told::of(Template::AccountOpened) };
-        self.tell_customer(of, open.owner.clone(), &told)
+        self.tell_customer(of, &open.owner, &told)
     }
 
     fn act(&mut self, of: &mut Of<'_>, account: AccountId, template: Template) -> Result<(), ApplyFault> {
@@ -189,13 +156,51 @@ impl Notifications {
             let version = set.version;
             return Err(ApplyFault::Contradiction(format!("preferences of version {version} after version {applied}")));
         }
-        self.tell_customer(of, set.owner.clone(), &Told::of(Template::PreferencesSet))?;
+        self.tell_customer(of, &set.owner, &Told::of(Template::PreferencesSet))?;
         let channels =
             |topic: NoticeTopic| set.topics.get(&topic).map(|channels| Channels::of(channels.iter().copied()));
         let topics = NoticeTopic::ALL.map(channels);
         let row = PreferencesRow { version: set.version, topics, set_sequence: of.at.sequence };
         Ok(self.preferences.put(of.rows, &set.owner, row)?)
     }
+}
+
+/// Queues a notice, by the channels that the customer wants.
+fn queue(
+    preferences: &mut Cached<PreferencesRow>,
+    notices: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    of: &mut Of<'_>,
+    owner: &Box<str>,
+    told: &Told<'_>,
+) -> Result<(), ApplyFault> {
+    let said = preferences.get(of.rows, owner)?.and_then(|said| said.channels(told.template.topic()));
+    let channels = said.unwrap_or(DEFAULT_CHANNELS);
+    if owner.is_empty() || channels == Channels::NONE {
+        return Ok(());
+    }
+    notices.push((notice_key(owner, of.at.sequence, of.places), told.queued(of.at.recorded_at, channels)));
+    let next = of.places.checked_add(1);
+    of.places = next.ok_or_else(|| ApplyFault::Contradiction("an event that tells too much".into()))?;
+    Ok(())
+}
+
+/// Sorts rows by their keys. The keys of one commit begin alike, so the bytes in which they first differ are compared as numbers,
+/// and the keys themselves only where those are the same.
+fn sort_by_key(rows: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+    let Some((first, _)) = rows.first() else { return };
+    let alike =
+        |key: &[u8], most: usize| key.iter().zip(first).take(most).take_while(|(one, other)| one == other).count();
+    let common = rows.iter().fold(first.len(), |common, (key, _)| alike(key, common));
+    let mut sorted: Vec<_> = rows
+        .drain(..)
+        .map(|(key, value)| {
+            let mut leading = [0; 16];
+            leading.iter_mut().zip(key.iter().skip(common)).for_each(|(lead, byte)| *lead = *byte);
+            (u128::from_be_bytes(leading), key, value)
+        })
+        .collect();
+    sorted.sort_unstable_by(|(lead, key, _), (other_lead, other_key, _)| (lead, key).cmp(&(other_lead, other_key)));
+    rows.extend(sorted.into_iter().map(|(_, key, value)| (key, value)));
 }
 
 fn overflow(account: AccountId) -> ApplyFault {
@@ -250,7 +255,7 @@ impl Projection for Notifications {
             EventBody::CommandRejected(rejected) => self.refused(of, rejected),
             EventBody::LimitsSet(set) => {
                 let told = Told { currency: Some(set.currency), ..Told::of(Template::LimitsSet) };
-                self.tell_customer(of, set.owner.clone(), &told)
+                self.tell_customer(of, &set.owner, &told)
             }
             EventBody::NotificationPreferencesSet(set) => self.preferred(of, set),
             // Entries are told above.
@@ -273,7 +278,7 @@ impl Projection for Notifications {
         self.owners.flush(changes);
         self.preferences.flush(changes);
         // In the order of keys: a store that keeps rows in order takes them faster so.
-        self.notices.sort_unstable();
+        sort_by_key(&mut self.notices);
         changes.rows.extend(self.notices.drain(..).map(|(key, value)| (&NOTICES, key, Some(value))));
     }
 

@@ -8,6 +8,7 @@ use super::notice::{Channels, NoticeState, Template};
 use crate::ports::{ColumnType, Table};
 use crate::table::{
     Row, currency_of, key_number, key_text, put_key_number, put_key_text, put_sequence, put_time, sequence, time,
+    value_with,
 };
 
 /// Whose accounts are; those of the house are not here.
@@ -180,6 +181,49 @@ pub struct NoticeRow {
     pub reference: Box<str>,
 }
 
+/// What is told, in the making: a notice without a text of its own, for there are some for nearly every event.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) template: Template,
+    pub(super) account: Option<AccountId>,
+    pub(super) currency: Option<Currency>,
+    pub(super) amount_minor: i128,
+    pub(super) kind: &'a str,
+    pub(super) about: &'a str,
+    pub(super) reference: &'a str,
+}
+
+impl Told<'_> {
+    /// Appends the columns of a notice that are not its key.
+    fn put(&self, recorded_at: Timestamp, channels: Channels, state: NoticeState, out: &mut Vec<u8>) {
+        put_time(out, recorded_at);
+        put_text(out, self.template.name());
+        put_text(out, channels.text());
+        put_text(out, state.name());
+        put_id(out, self.account.map_or(0, |account| account.0));
+        put_text(out, self.currency.as_ref().map_or("", Currency::code));
+        put_varint(out, self.currency.map_or(0, |currency| currency.exponent().into()));
+        put_signed(out, self.amount_minor);
+        put_text(out, self.kind);
+        put_text(out, self.about);
+        put_text(out, self.reference);
+    }
+
+    /// The value of a notice that is queued.
+    pub(super) fn queued(&self, recorded_at: Timestamp, channels: Channels) -> Vec<u8> {
+        value_with(NoticeRow::VALUE_BYTES, |out| self.put(recorded_at, channels, NoticeState::Queued, out))
+    }
+}
+
+/// The key of a notice.
+pub(super) fn notice_key(owner: &str, sequence: Sequence, place: u16) -> Vec<u8> {
+    let mut key = Vec::with_capacity(owner.len() + 18);
+    put_key_text(&mut key, owner);
+    put_key_number(&mut key, sequence.0);
+    put_key_number(&mut key, place.into());
+    key
+}
+
 impl Row for NoticeRow {
     type Key = NoticeKey;
     const TABLE: &'static Table = &NOTICES;
@@ -199,17 +243,10 @@ impl Row for NoticeRow {
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        put_time(out, self.recorded_at);
-        put_text(out, self.template.name());
-        put_text(out, self.channels.text());
-        put_text(out, self.state.name());
-        put_id(out, self.account.map_or(0, |account| account.0));
-        put_text(out, self.currency.as_ref().map_or("", Currency::code));
-        put_varint(out, self.currency.map_or(0, |currency| currency.exponent().into()));
-        put_signed(out, self.amount_minor);
-        put_text(out, &self.kind);
-        put_text(out, &self.about);
-        put_text(out, &self.reference);
+        let (kind, about, reference) = (&*self.kind, &*self.about, &*self.reference);
+        let (account, currency, amount_minor) = (self.account, self.currency, self.amount_minor);
+        let told = Told { template: self.template, account, currency, amount_minor, kind, about, reference };
+        told.put(self.recorded_at, self.channels, self.state, out);
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {

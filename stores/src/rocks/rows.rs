@@ -3,13 +3,16 @@
 use std::ops::ControlFlow;
 
 use event_schemas::Sequence;
-use projections::ports::{ReadRows, RowChanges, Rows, RowsFault, Table};
-use rocksdb::{DBRawIterator, ReadOptions, Snapshot, WriteBatch};
+use projections::ports::{ReadRows, RowChange, RowChanges, Rows, RowsFault, Table};
+use rocksdb::{ColumnFamily, DBRawIterator, ReadOptions, Snapshot, WriteBatch};
 
 use super::{RocksFault, RocksStore};
 
 /// Where the checkpoint of a projection stands in its column family; a table's prefix never starts with zero.
 const CHECKPOINT_KEY: [u8; 1] = [0];
+
+/// What a row takes in a batch beside its bytes, at most: a tag, the column family, lengths.
+const ROW_OVERHEAD_BYTES: usize = 16;
 
 type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
@@ -156,12 +159,28 @@ impl Rows for RocksStore {
     fn commit(&self, changes: RowChanges) -> Result<(), RowsFault> {
         self.writable()?;
         self.settle_origin()?;
-        let mut batch = WriteBatch::default();
+        // Hundreds of thousands of rows may come at once: the batch is not grown, and a key is put together where the one before
+        // it was, behind the name of its table.
+        let bytes = |(table, key, value): &RowChange| {
+            table.name.len() + key.len() + value.as_ref().map_or(0, Vec::len) + ROW_OVERHEAD_BYTES
+        };
+        let mut batch = WriteBatch::with_capacity_bytes(changes.rows.iter().map(bytes).sum());
+        let (mut row_key, mut of): (Vec<u8>, Option<(&'static Table, usize, &ColumnFamily)>) = (Vec::new(), None);
         for (table, key, value) in changes.rows {
-            let Some(family) = self.family(table.projection)? else { continue };
+            let (prefix, family) = match of {
+                Some((same, prefix, family)) if std::ptr::eq(same, table) => (prefix, family),
+                _ => {
+                    let Some(family) = self.family(table.projection)? else { continue };
+                    row_key = table_prefix(table);
+                    of = Some((table, row_key.len(), family));
+                    (row_key.len(), family)
+                }
+            };
+            row_key.truncate(prefix);
+            row_key.extend_from_slice(&key);
             match value {
-                Some(value) => batch.put_cf(family, row_key(table, &key), value),
-                None => batch.delete_cf(family, row_key(table, &key)),
+                Some(value) => batch.put_cf(family, &row_key, value),
+                None => batch.delete_cf(family, &row_key),
             }
         }
         for (projection, sequence) in changes.checkpoints {
