@@ -4,6 +4,9 @@
 //! comes back. A command is let in while there is budget; a verdict newly recorded as a rejection takes one from it, on the
 //! writer's thread, so hanging up before the answer saves nothing. What is in flight may overdraw the budget; the overdraft
 //! is paid back before the next command is let in, so that over time no principal records more refusals than its rate.
+//!
+//! A dry run that expects a refusal costs as much as the refusal would: budgets also keep anybody from finding out by trying
+//! what others have.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use event_schemas::{Command, CommandId, PrincipalId, RecordedEvent};
-use ledger_core::ports::{Answer, CommandSink, EngineFault, SubmitError, Verdict};
+use ledger_core::ports::{Answer, CommandSink, EngineFault, Preview, Previews, SubmitError, Verdict};
 use tokio::sync::oneshot;
 
 use crate::problem::{Code, Problem};
@@ -76,6 +79,12 @@ impl Admission {
         if over_us == 0 { Ok(()) } else { Err(over_us.div_ceil(1_000_000)) }
     }
 
+    /// Lets a principal in, or says so.
+    fn let_in(&self, principal: PrincipalId) -> Result<(), Problem> {
+        self.check(principal, self.now_us())
+            .map_err(|seconds| Problem::new(Code::RejectionBudgetSpent).with_retry_after(seconds))
+    }
+
     /// Takes one refusal from a principal's budget.
     fn charge(&self, principal: PrincipalId, now_us: u64) {
         let found = self.budgets.read().unwrap_or_else(PoisonError::into_inner).get(&principal).cloned();
@@ -98,22 +107,22 @@ pub(crate) async fn submit(
     timeout: Duration,
 ) -> Result<Answer, Problem> {
     let actor = command.actor;
-    let mut answers = submit_all(admission, sink, actor, vec![command], timeout).await?;
+    let mut answers = submit_all(admission, sink, actor, vec![command], false, timeout).await?;
     answers.pop().ok_or_else(|| Problem::new(Code::Internal))
 }
 
-/// Gives the commands of one principal to the engine, in one submission, and waits for an answer to each.
+/// Gives the commands of one principal to the engine, in one submission, and waits for an answer to each. Of those that are
+/// linked either all take place or none.
 pub(crate) async fn submit_all(
     admission: &Arc<Admission>,
     sink: &dyn CommandSink,
     actor: PrincipalId,
     commands: Vec<Command>,
+    linked: bool,
     timeout: Duration,
 ) -> Result<Vec<Answer>, Problem> {
     let count = commands.len();
-    admission
-        .check(actor, admission.now_us())
-        .map_err(|seconds| Problem::new(Code::RejectionBudgetSpent).with_retry_after(seconds))?;
+    admission.let_in(actor)?;
     let (sender, receiver) = oneshot::channel();
     let charged = Arc::clone(admission);
     let reply = move |answers: Result<Vec<Answer>, EngineFault>| {
@@ -125,13 +134,55 @@ pub(crate) async fn submit_all(
         // Nobody waits any more if the client hung up: the verdicts are on record.
         let _ = sender.send(answers);
     };
-    sink.try_submit(commands, Box::new(reply)).map_err(refused)?;
+    let taken = if linked {
+        sink.try_submit_linked(commands, Box::new(reply))
+    } else {
+        sink.try_submit(commands, Box::new(reply))
+    };
+    taken.map_err(refused)?;
     let answers = received(receiver, timeout).await?;
-    if answers.len() != count {
-        tracing::error!(count, answers = answers.len(), "the engine did not answer each command of a submission");
-        return Err(Problem::new(Code::Internal));
-    }
+    each_answered(count, answers.len())?;
     Ok(answers)
+}
+
+/// Asks the engine what the commands of one principal would get.
+pub(crate) async fn preview(
+    admission: &Arc<Admission>,
+    sink: &dyn CommandSink,
+    actor: PrincipalId,
+    commands: Vec<Command>,
+    linked: bool,
+    timeout: Duration,
+) -> Result<Previews, Problem> {
+    let count = commands.len();
+    admission.let_in(actor)?;
+    let (sender, receiver) = oneshot::channel();
+    let charged = Arc::clone(admission);
+    let reply = move |previews: Result<Previews, EngineFault>| {
+        for item in previews.iter().flat_map(|previews| &previews.items) {
+            if matches!(item, Preview::Expected { verdict: Verdict::Rejected(_), .. }) {
+                charged.charge(actor, charged.now_us());
+            }
+        }
+        let _ = sender.send(previews);
+    };
+    let taken = if linked {
+        sink.try_preview(commands, Box::new(reply))
+    } else {
+        sink.try_preview_each(commands, Box::new(reply))
+    };
+    taken.map_err(refused)?;
+    let previews = received(receiver, timeout).await?;
+    each_answered(count, previews.items.len())?;
+    Ok(previews)
+}
+
+fn each_answered(count: usize, answers: usize) -> Result<(), Problem> {
+    if answers == count {
+        return Ok(());
+    }
+    tracing::error!(count, answers, "the engine did not answer each command of a submission");
+    Err(Problem::new(Code::Internal))
 }
 
 /// Asks the engine for the recorded verdict of a command.
@@ -167,6 +218,12 @@ fn refused(error: SubmitError) -> Problem {
         SubmitError::ReadOnly => Problem::new(Code::ReadOnly),
         // Of few items that are large; a single command always fits.
         SubmitError::BatchSize => Problem::detailed(Code::BatchOutOfBounds, "send it in two batches"),
+        SubmitError::LinkedBatchSize => Problem::detailed(
+            Code::BatchOutOfBounds,
+            "what is linked, or asked for in a dry run, must fit into one block of the journal: send fewer items",
+        ),
+        // The API looks for it itself, to name the items.
+        SubmitError::LinkedBatchIds(_) => Problem::new(Code::CommandIdRepeated),
         // What the API lets through by shape is within bounds; and refusals may be added.
         SubmitError::OutOfBounds(_) | _ => {
             tracing::error!(%error, "the engine did not take a submission");

@@ -1,5 +1,6 @@
 //! Amounts, currencies, dates and account references as they come in: texts, each refused by a code of its own.
 
+use event_schemas::bounds::OWNER_MAX_BYTES;
 use event_schemas::command::BalancePolicy;
 use event_schemas::money::MoneyError;
 use event_schemas::{AccountId, BookId, CivilDate, Currency, Money, Timestamp};
@@ -43,9 +44,27 @@ pub(crate) fn overdraft(text: &str, currency: Currency, pointer: &str) -> Result
     }
 }
 
-/// A fee in minor units; zero if there is none.
-pub(crate) fn fee(text: Option<&str>, currency: Currency) -> Result<i128, Problem> {
-    text.map_or(Ok(0), |text| not_negative(text, currency, "#/fee"))
+/// A limit in minor units, above zero.
+pub(crate) fn limit(text: &str, currency: Currency, pointer: &str) -> Result<i128, Problem> {
+    let money = amount(text, currency, pointer)?;
+    if money.amount_minor <= 0 {
+        let detail = "a limit must be above zero; leave it out for no limit";
+        return Err(Problem::field(Code::LimitNotPositive, pointer, detail));
+    }
+    Ok(money.amount_minor)
+}
+
+/// A customer: the owner of accounts.
+pub(crate) fn customer(text: &str, pointer: &str) -> Result<Box<str>, Problem> {
+    if text.is_empty() {
+        return Err(Problem::field(Code::FieldInvalid, pointer, "a customer is expected: the owner of accounts"));
+    }
+    free_text(text, pointer, OWNER_MAX_BYTES)
+}
+
+/// A fee in minor units; `None` leaves it to the fee rule.
+pub(crate) fn fee(text: Option<&str>, currency: Currency) -> Result<Option<i128>, Problem> {
+    text.map(|text| not_negative(text, currency, "#/fee")).transpose()
 }
 
 /// The date a command counts for, if it names one.

@@ -149,14 +149,19 @@ fn escaped(name: &str) -> String {
     shown(name).replace('~', "~0").replace('/', "~1")
 }
 
-/// Where the first member of this name stands, in the document or in an object of an array in it.
+/// Where the first member of this name stands, in the document or in an object of it, maybe in an array.
 fn find_member(tree: &Value, name: &str) -> Option<String> {
     let object = tree.as_object()?;
     if object.contains_key(name) {
         return Some(format!("#/{}", escaped(name)));
     }
-    nested(object).find_map(|(key, at, inner)| {
+    let within_array = nested(object).find_map(|(key, at, inner)| {
         inner.contains_key(name).then(|| format!("#/{}/{at}/{}", escaped(key), escaped(name)))
+    });
+    within_array.or_else(|| {
+        object.iter().find_map(|(key, inner)| {
+            inner.as_object()?.contains_key(name).then(|| format!("#/{}/{}", escaped(key), escaped(name)))
+        })
     })
 }
 
@@ -198,6 +203,11 @@ fn find_invalid(tree: &Value, accepts: &dyn Fn(&Value) -> bool) -> Option<String
             continue;
         }
         let pointer = format!("#/{}", escaped(key));
+        for (inner_key, inner) in value.as_object().into_iter().flatten() {
+            if !accepts(&one(key, one(inner_key, inner.clone()))) {
+                return Some(format!("{pointer}/{}", escaped(inner_key)));
+            }
+        }
         let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
         for (at, item) in items.iter().enumerate() {
             if accepts(&one(key, Value::Array(vec![item.clone()]))) {

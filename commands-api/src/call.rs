@@ -11,8 +11,8 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, FromRequestParts as _, Query, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 
 use crate::asking::{Asking, KeyIn};
@@ -22,6 +22,7 @@ use crate::observe::RouteMetrics;
 use crate::policy::{Action, permit};
 use crate::problem::{Code, Problem};
 use crate::request_id::REQUEST_ID;
+use crate::sensitive::{OperationName, Read};
 use crate::state::{ApiState, Shared};
 
 /// What a resource answers.
@@ -33,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) principal: Arc<Principal>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether a command is to be decided without being recorded.
+    pub(crate) dry_run: bool,
     params: RawPathParams,
     uri: Uri,
 }
@@ -89,26 +92,38 @@ pub(crate) fn serve_open(
     response
 }
 
+/// What a route with a key knows of itself.
+pub(crate) struct Entrance {
+    pub(crate) metrics: RouteMetrics,
+    /// The most bytes of a body.
+    pub(crate) body_max: usize,
+    /// Its name in the document.
+    pub(crate) operation: OperationName,
+    /// Whether what it shows is somebody's, and goes on the access log. Dry runs do in any case.
+    pub(crate) is_sensitive: bool,
+}
+
 /// An answer to a route that needs a key.
-pub(crate) async fn serve<H, F>(
-    state: ApiState,
-    metrics: &RouteMetrics,
-    request: Request,
-    body_max: usize,
-    handler: H,
-) -> Response
+pub(crate) async fn serve<H, F>(state: ApiState, entrance: &Entrance, request: Request, handler: H) -> Response
 where
     H: Fn(Call) -> F,
     F: Future<Output = Outcome>,
 {
     let started = Instant::now();
     let id = state.0.request_ids.of(request.headers());
+    let metrics = &entrance.metrics;
     let span = tracing::debug_span!("request", route = metrics.route(), request_id = id.to_str().unwrap_or_default());
     let long_body = has_long_body(request.headers());
     let mut unread = false;
     let work = async {
-        let call = admit(state.0, request, body_max).await.inspect_err(|_| unread = long_body)?;
-        handler(call).await
+        let call = admit(state.0, request, entrance.body_max).await.inspect_err(|_| unread = long_body)?;
+        let is_sensitive = entrance.is_sensitive || call.dry_run;
+        let read = is_sensitive.then(|| Read::of(&call, &entrance.operation, &id)).flatten();
+        let outcome = handler(call).await;
+        match read {
+            Some(read) => read.recorded(outcome),
+            None => outcome,
+        }
     };
     let outcome = work.instrument(span).await;
     let mut response = finish(outcome, id);
@@ -133,15 +148,31 @@ async fn admit(state: Arc<Shared>, request: Request, body_max: usize) -> Result<
     if book.parse() != Ok(state.book) || book.starts_with(['0', '+']) || *principal.tenant != *state.tenant {
         return Err(Problem::new(Code::BookNotFound));
     }
-    let body = if parts.method == Method::POST {
-        if parts.uri.query().is_some_and(|query| !query.is_empty()) {
-            return Err(Problem::detailed(Code::QueryInvalid, "a command takes no query string"));
-        }
-        read_body(&state, &parts.headers, body, body_max).await?
+    let (dry_run, body) = if parts.method == Method::POST {
+        (is_dry_run(&parts.uri)?, read_body(&state, &parts.headers, body, body_max).await?)
     } else {
-        Bytes::new()
+        (false, Bytes::new())
     };
-    Ok(Call { state, principal, headers: parts.headers, body, params, uri: parts.uri })
+    Ok(Call { state, principal, headers: parts.headers, body, dry_run, params, uri: parts.uri })
+}
+
+/// The query string of a command.
+fn is_dry_run(uri: &Uri) -> Result<bool, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct CommandQuery {
+        dry_run: Option<bool>,
+    }
+    if uri.query().is_none_or(str::is_empty) {
+        return Ok(false);
+    }
+    match Query::<CommandQuery>::try_from_uri(uri) {
+        Ok(Query(query)) => Ok(query.dry_run.unwrap_or(false)),
+        Err(_) => Err(Problem::detailed(
+            Code::QueryInvalid,
+            "a command takes no query string but dry_run=true or dry_run=false",
+        )),
+    }
 }
 
 /// Whether a body may be longer than what a server reads on its own to keep a connection.

@@ -66,7 +66,7 @@ pub(crate) fn prepare(
     let cash = CashMove {
         account: amounts::account(&request.account, asking.state.book, "#/account")?,
         amount: amounts::positive(&request.amount, currency, "#/amount")?,
-        fee_minor: Some(amounts::fee(request.fee.as_deref(), currency)?),
+        fee_minor: amounts::fee(request.fee.as_deref(), currency)?,
         effective_on: amounts::effective_on(request.effective_on.as_deref())?,
         reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,
     };

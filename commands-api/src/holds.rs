@@ -92,7 +92,7 @@ pub(crate) fn prepare_capture(
         hold: hold()?,
         to: amounts::account(&request.to, asking.state.book, "#/to")?,
         amount: amounts::positive(&request.amount, currency, "#/amount")?,
-        fee_minor: Some(amounts::fee(request.fee.as_deref(), currency)?),
+        fee_minor: amounts::fee(request.fee.as_deref(), currency)?,
         last: request.last,
         effective_on: amounts::effective_on(request.effective_on.as_deref())?,
         reference: free_text(request.reference.as_deref().unwrap_or(""), "#/reference", TEXT_MAX_BYTES)?,

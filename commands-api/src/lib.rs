@@ -7,6 +7,8 @@
 //! *Architecture Invariant*: nothing here decides anything about money. What this crate refuses, it refuses by shape, key
 //! or budget; what the book refuses is on record.
 //!
+//! *Architecture Invariant*: what is not everybody's is read on record: the access log knows of a read before its answer leaves.
+//!
 //! *Architecture Invariant*: nothing with a sequence leaves here but from the engine's durable answers and from the
 //! checkpoint of a read model.
 
@@ -20,27 +22,34 @@ mod auth;
 mod batches;
 mod body;
 mod book;
+mod calendar;
 mod call;
 mod cash;
 mod commands;
 mod cursor;
+mod dry_run;
 mod dto;
 mod entries;
 mod events;
+mod fee_rules;
 mod headroom;
 mod holds;
 mod idempotency;
 pub mod keys;
+mod limits;
 mod notifications;
 mod observe;
 mod openapi;
+mod periods;
 mod policy;
+mod preferences;
 pub mod problem;
 mod reading;
 mod rejected;
 mod request_id;
 mod reversals;
 mod routes;
+mod sensitive;
 mod settings;
 mod state;
 mod statement;
@@ -92,8 +101,14 @@ fn routes() -> Vec<Route> {
         Route::open::<openapi::__path_page>(openapi::page),
     ];
     routes.extend(routes![
+        of nobody:
         book::get,
         book::trial_balance,
+        settings::fee_rules,
+        settings::calendar,
+        settings::period,
+    ]);
+    routes.extend(routes![
         accounts::list,
         accounts::open,
         accounts::get,
@@ -110,15 +125,18 @@ fn routes() -> Vec<Route> {
         cash::top_up,
         cash::withdraw,
         transfers::post,
+        transfers::up_to,
         entries::post,
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
         headroom::get,
         notifications::list,
-        settings::fee_rules,
-        settings::calendar,
-        settings::period,
         commands::get,
+        limits::set,
+        calendar::publish,
+        fee_rules::set,
+        periods::close,
+        preferences::set,
         audit::list,
         events::list,
         events::stream,

@@ -24,6 +24,11 @@ pub(crate) enum Action {
     CaptureHold,
     VoidHold,
     ReverseEntry,
+    SetLimits,
+    PublishCalendar,
+    SetFeeRule,
+    ClosePeriod,
+    SetPreferences,
     ReadBook,
     ListAccounts,
     ReadAccount,
@@ -42,7 +47,7 @@ pub(crate) enum Action {
 pub(crate) enum Ruling {
     /// Yes.
     Allowed,
-    /// Yes, for what is the customer's own: the account debited or read, the accounts listed, the commands given.
+    /// Yes, for what is the customer's own: the account debited or read, the accounts listed, the commands given, the preferences.
     IfOwn,
     /// No, and why.
     Denied(&'static str),
@@ -59,8 +64,15 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::PlaceHold
         | Action::CaptureHold
         | Action::VoidHold
-        | Action::ReverseEntry => Scope::Write,
-        Action::FreezeAccount | Action::UnfreezeAccount | Action::CloseAccount => Scope::Admin,
+        | Action::ReverseEntry
+        | Action::SetPreferences => Scope::Write,
+        Action::FreezeAccount
+        | Action::UnfreezeAccount
+        | Action::CloseAccount
+        | Action::SetLimits
+        | Action::PublishCalendar
+        | Action::SetFeeRule
+        | Action::ClosePeriod => Scope::Admin,
         Action::ReadBook
         | Action::ListAccounts
         | Action::ReadAccount
@@ -85,6 +97,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
     }
     match action {
         Action::Transfer { sets_terms: false }
+        | Action::SetPreferences
         | Action::ListAccounts
         | Action::ReadAccount
         | Action::ReadHold
@@ -104,6 +117,10 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::CaptureHold
         | Action::VoidHold
         | Action::ReverseEntry
+        | Action::SetLimits
+        | Action::PublishCalendar
+        | Action::SetFeeRule
+        | Action::ClosePeriod
         | Action::ReadTrialBalance
         | Action::ReadEvents
         | Action::ReadAudit => Ruling::Denied("a customer's key can't do this"),
@@ -158,6 +175,11 @@ mod tests {
             (Action::CaptureHold, "-y-y", "----"),
             (Action::VoidHold, "-y-y", "----"),
             (Action::ReverseEntry, "-y-y", "----"),
+            (Action::SetLimits, "--yy", "----"),
+            (Action::PublishCalendar, "--yy", "----"),
+            (Action::SetFeeRule, "--yy", "----"),
+            (Action::ClosePeriod, "--yy", "----"),
+            (Action::SetPreferences, "-y-y", "-o-o"),
             (Action::ReadBook, "y--y", "y--y"),
             (Action::ListAccounts, "y--y", "o--o"),
             (Action::ReadAccount, "y--y", "o--o"),

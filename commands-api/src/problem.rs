@@ -108,6 +108,8 @@ codes! {
     CurrencyUnknown, "currency_unknown", UNPROCESSABLE_ENTITY, "The currency is not known";
     /// Not a calendar date.
     DateInvalid, "date_invalid", UNPROCESSABLE_ENTITY, "The date is not valid";
+    /// Not a time zone of the IANA database.
+    ZoneUnknown, "zone_unknown", UNPROCESSABLE_ENTITY, "The time zone is not known";
     /// Not a point in time.
     TimeInvalid, "time_invalid", UNPROCESSABLE_ENTITY, "The time is not valid";
     /// A text with control characters.
@@ -120,6 +122,8 @@ codes! {
     PostingsOutOfBounds, "postings_out_of_bounds", UNPROCESSABLE_ENTITY, "The entry has too few or too many postings";
     /// No item, too many, or items too large together.
     BatchOutOfBounds, "batch_out_of_bounds", UNPROCESSABLE_ENTITY, "The batch has no item or too much in it";
+    /// Two commands of a linked batch, or of a dry run, are one.
+    CommandIdRepeated, "command_id_repeated", UNPROCESSABLE_ENTITY, "Two commands of the batch have the same identity";
     /// The effective date is outside the open range.
     EffectiveDateOutOfRange, "effective_date_out_of_range", UNPROCESSABLE_ENTITY, "The effective date is out of range";
     /// The deadline of a hold has passed or is too far ahead.
@@ -202,6 +206,8 @@ codes! {
     JournalUnreadable, "journal_unreadable", SERVICE_UNAVAILABLE, "The journal can't be read now";
     /// The API keys can't be read, so nobody is known.
     KeysUnavailable, "keys_unavailable", SERVICE_UNAVAILABLE, "API keys can't be checked now";
+    /// It can't be put on record now who looks at what.
+    AccessLogBusy, "access_log_busy", SERVICE_UNAVAILABLE, "What can't be put on record is not shown: try again";
     /// The read models did not reach `min_sequence` in time.
     ReadModelBehind, "read_model_behind", GATEWAY_TIMEOUT, "The read models have not reached that sequence yet";
     /// The engine did not answer in time.
@@ -423,6 +429,11 @@ impl Problem {
     /// The document, as a part of an answer.
     pub(crate) fn document(&self) -> impl Serialize + '_ {
         &*self.0
+    }
+
+    /// The document, to be a part of an answer.
+    pub(crate) fn into_document(self) -> Document {
+        *self.0
     }
 
     /// The HTTP response.

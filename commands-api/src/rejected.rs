@@ -220,12 +220,13 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         Rejection::VersionNotNewer { .. } => "version",
         Rejection::CalendarInvalid { place } => return Some(format!("#/starts/{place}")),
         Rejection::ExpiryOutOfRange { .. } => "expires_at",
-        Rejection::CaptureAboveHold { .. } | Rejection::LimitExceeded { .. } => "amount",
+        Rejection::LimitExceeded { .. } => amount_member(command),
+        Rejection::CaptureAboveHold { .. } => "amount",
         Rejection::ReversalAboveOriginal { posting, .. } => return part(*posting, command),
         Rejection::CurrencyMismatch { .. } | Rejection::InsufficientFunds { .. }
             if !matches!(command, CommandBody::PostEntry(_) | CommandBody::ReverseEntry(_)) =>
         {
-            if matches!(rejection, Rejection::CurrencyMismatch { .. }) { "currency" } else { "amount" }
+            if matches!(rejection, Rejection::CurrencyMismatch { .. }) { "currency" } else { amount_member(command) }
         }
         Rejection::AmountNotPositive
         | Rejection::AmountTooLarge
@@ -255,6 +256,11 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::BalanceOverflow { .. } => return account_member(account(rejection)?, command),
     };
     Some(format!("#/{member}"))
+}
+
+/// The member that says how much moves.
+const fn amount_member(command: &CommandBody) -> &'static str {
+    if matches!(command, CommandBody::TransferUpTo(_)) { "at_most" } else { "amount" }
 }
 
 /// The part of a reversal that named this posting.

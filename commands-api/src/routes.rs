@@ -2,7 +2,7 @@
 //! that description, and the OpenAPI document is made of the same list as the router, so neither can have a route that the
 //! other lacks.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -14,18 +14,29 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::schema::Schema;
 
-use crate::call::{Call, Outcome, serve, serve_open};
+use crate::call::{Call, Entrance, Outcome, serve, serve_open};
 use crate::observe::RouteMetrics;
+use crate::sensitive::name_of;
 use crate::state::ApiState;
 
 /// The routes of these handlers, each written `module::handler`. Where the default bound of a body does not fit, the most
-/// bytes it may have stand behind `=>`.
+/// bytes it may have stand behind `=>`. Queries behind `of nobody:` show nothing that is anybody's, so nobody notes who asked.
 macro_rules! routes {
+    (of nobody: $($module:ident :: $handler:ident),* $(,)?) => {
+        ::pastey::paste! {
+            vec![$($crate::routes::Route::of::<$module::[<__path_ $handler>], _, _>(
+                $module::$handler,
+                $crate::routes::body_max(&[]),
+                false,
+            )),*]
+        }
+    };
     ($($module:ident :: $handler:ident $(=> $body_max:expr)?),* $(,)?) => {
         ::pastey::paste! {
             vec![$($crate::routes::Route::of::<$module::[<__path_ $handler>], _, _>(
                 $module::$handler,
                 $crate::routes::body_max(&[$($body_max)?]),
+                true,
             )),*]
         }
     };
@@ -51,17 +62,21 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// A route that needs a key, whose bodies have at most so many bytes.
-    pub(crate) fn of<P, H, F>(handler: H, body_max: usize) -> Self
+    /// A route that needs a key, whose bodies have at most so many bytes. Whether what it answers is somebody's matters for
+    /// queries alone.
+    pub(crate) fn of<P, H, F>(handler: H, body_max: usize, is_sensitive: bool) -> Self
     where
         P: Path + SchemaReferences + for<'t> Tags<'t>,
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
         Self::described::<P>(true, |filter, metrics| {
+            let is_sensitive = is_sensitive && filter == MethodFilter::GET;
+            let operation = LazyLock::new(name_of::<P> as fn() -> Box<str>);
+            let entrance = Arc::new(Entrance { metrics, body_max, operation, is_sensitive });
             on(filter, move |State(state): State<ApiState>, request: Request| {
-                let (metrics, handler) = (Arc::clone(&metrics), handler.clone());
-                async move { serve(state, &metrics, request, body_max, handler).await }
+                let (entrance, handler) = (Arc::clone(&entrance), handler.clone());
+                async move { serve(state, &entrance, request, handler).await }
             })
         })
     }
@@ -69,6 +84,7 @@ impl Route {
     /// A route that needs no key and answers everybody the same.
     pub(crate) fn open<P: Path + SchemaReferences + for<'t> Tags<'t>>(answer: fn() -> Response) -> Self {
         Self::described::<P>(false, |filter, metrics| {
+            let metrics = Arc::new(metrics);
             on(filter, move |State(state): State<ApiState>, request: Request| {
                 let metrics = Arc::clone(&metrics);
                 async move { serve_open(&state, &metrics, &request, answer) }
@@ -78,7 +94,7 @@ impl Route {
 
     fn described<P: Path + SchemaReferences + for<'t> Tags<'t>>(
         authenticated: bool,
-        methods: impl FnOnce(MethodFilter, Arc<RouteMetrics>) -> MethodRouter<ApiState>,
+        methods: impl FnOnce(MethodFilter, RouteMetrics) -> MethodRouter<ApiState>,
     ) -> Self {
         let path = P::path();
         let (method, filter) = match P::methods().as_slice() {
@@ -87,7 +103,7 @@ impl Route {
             [HttpMethod::Put] => ("PUT", MethodFilter::PUT),
             _ => unreachable!("{path}: a route has one method: get, post or put"),
         };
-        let methods = methods(filter, Arc::new(RouteMetrics::new(path.clone(), method)));
+        let methods = methods(filter, RouteMetrics::new(path.clone(), method));
         let operation = || {
             let mut operation = P::operation();
             operation.tags = Some(P::tags().into_iter().map(str::to_owned).collect());

@@ -8,6 +8,7 @@ use ledger_core::ports::CommandSink;
 use projections::ports::{EventFeed, Rows};
 use tokio::sync::watch;
 
+use crate::access::AccessLog;
 use crate::admission::{Admission, Budgets};
 use crate::events::Streams;
 use crate::keys::KeyRing;
@@ -42,6 +43,8 @@ pub struct ApiParts {
     pub keys: KeyRing,
     /// What a principal may put on record.
     pub budgets: Budgets,
+    /// Where it is put on record who looked at what; `None` for a server that keeps no such record.
+    pub access: Option<Arc<dyn AccessLog>>,
 }
 
 /// The state of the API. Cloning shares it.
@@ -59,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) keys: KeyRing,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) access: Option<Arc<dyn AccessLog>>,
     pub(crate) request_ids: RequestIds,
     pub(crate) verdict_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -78,6 +82,7 @@ impl ApiState {
             draining: parts.draining,
             keys: parts.keys,
             admission: Arc::new(Admission::new(parts.budgets)),
+            access: parts.access,
             request_ids: RequestIds::new(),
             verdict_timeout: VERDICT_TIMEOUT,
             body_timeout: BODY_TIMEOUT,

@@ -9,14 +9,16 @@ use ledger_core::ports::{Answer, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::admission::submit;
+use crate::admission::{lookup, submit};
 use crate::asking::Prepared;
 use crate::call::{Call, Outcome, json};
+use crate::dry_run;
 use crate::idempotency::REPLAYED;
 use crate::keys::Principal;
 use crate::openapi::types;
 use crate::problem::{Code, Problem};
 use crate::rejected;
+use crate::views::AmountJson;
 
 /// What a client is told about an accepted command.
 #[derive(Serialize, ToSchema)]
@@ -25,27 +27,39 @@ pub(crate) struct Accepted {
     #[schema(value_type = types::CommandId)]
     command_id: CommandId,
     #[schema(value_type = types::Sequence)]
-    sequence: Sequence,
+    pub(crate) sequence: Sequence,
     #[schema(value_type = types::Timestamp)]
     recorded_at: Timestamp,
     #[schema(value_type = types::Verdict)]
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<types::AccountId>, nullable = false)]
-    account: Option<AccountId>,
+    pub(crate) account: Option<AccountId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<types::CommandId>, nullable = false)]
-    hold: Option<CommandId>,
+    pub(crate) hold: Option<CommandId>,
+    /// Of a transfer up to an amount: how much moved. Not told in a batch; the verdict's event has it in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<types::Amount>, nullable = false)]
+    moved: Option<AmountJson>,
     #[serde(skip)]
     pub(crate) replayed: bool,
 }
 
-/// Gives a command to the book and answers with its verdict.
+/// Gives a command to the book and answers with its verdict; or with the one it would get, if that is all that is asked.
 pub(crate) async fn record(call: &Call, prepared: Prepared) -> Outcome {
+    if call.dry_run {
+        return dry_run::single(call, prepared).await;
+    }
     let state = &*call.state;
     let command = Command { id: prepared.id, actor: call.principal.id, body: prepared.body.clone() };
     let answer = submit(&state.admission, &*state.sink, command, state.verdict_timeout).await?;
-    let accepted = told(answer, &prepared, &call.principal)?;
+    let mut accepted = told(answer, &prepared, &call.principal)?;
+    if matches!(prepared.body, CommandBody::TransferUpTo(_)) {
+        // The verdict stands, whether its event can be read just now or not.
+        let found = lookup(&*state.sink, prepared.id, state.verdict_timeout).await.ok().flatten();
+        accepted.moved = found.and_then(|recorded| dry_run::moved(&recorded.event.body));
+    }
     let mut response = json(StatusCode::CREATED, &accepted)?;
     if accepted.replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -59,9 +73,17 @@ pub(crate) fn told(answer: Answer, prepared: &Prepared, principal: &Principal) -
     match answer {
         Answer::Recorded { verdict: Verdict::Accepted, sequence, recorded_at, replayed } => {
             let account = opened(body);
-            // A hold has the id of the command that placed it.
-            let hold = matches!(body, CommandBody::PlaceHold(_)).then_some(*id);
-            Ok(Accepted { command_id: *id, sequence, recorded_at, verdict: "accepted", account, hold, replayed })
+            let hold = placed(prepared);
+            Ok(Accepted {
+                command_id: *id,
+                sequence,
+                recorded_at,
+                verdict: "accepted",
+                account,
+                hold,
+                moved: None,
+                replayed,
+            })
         }
         Answer::Recorded { verdict: Verdict::Rejected(rejection), sequence, recorded_at, replayed } => {
             Err(rejected::problem(&rejection, body, principal).with_command(*id).with_record(
@@ -76,8 +98,13 @@ pub(crate) fn told(answer: Answer, prepared: &Prepared, principal: &Principal) -
     }
 }
 
+/// The hold that a command places: it has the command's id.
+pub(crate) fn placed(prepared: &Prepared) -> Option<CommandId> {
+    matches!(prepared.body, CommandBody::PlaceHold(_)).then_some(prepared.id)
+}
+
 /// The account that a command opens.
-fn opened(body: &CommandBody) -> Option<AccountId> {
+pub(crate) fn opened(body: &CommandBody) -> Option<AccountId> {
     match body {
         CommandBody::OpenAccount(open) => Some(open.account),
         CommandBody::FreezeAccount(_)
@@ -104,7 +131,11 @@ fn conflict(member: &'static str) -> Problem {
     let problem = Problem::new(Code::IdempotencyConflict);
     match member {
         "type" => problem.with_error("the earlier command was of another type", None),
-        "id" => problem.with_error("the id was used by somebody else", Some("#/id".into())),
+        "id" => {
+            let detail = "the id was used before: by somebody else, or without the rest of this batch";
+            problem.with_error(detail, Some("#/id".into()))
+        }
+        "linked" => problem.with_error("the earlier commands were not linked as these are", None),
         member => problem.with_error(format!("{member} differs from the earlier command"), Some(format!("#/{member}"))),
     }
 }

@@ -170,7 +170,9 @@ async fn one_bad_item_refuses_the_batch_and_is_named() {
         (r#"{"items":[]}"#, 422, "batch_out_of_bounds", "#/items"),
         (r#"{"items":7}"#, 400, "field_invalid", "#/items"),
         ("{}", 400, "missing_field", "#/items"),
-        (r#"{"items":[{}],"linked":true}"#, 400, "unknown_field", "#/linked"),
+        (r#"{"items":[{}],"linked":true}"#, 400, "missing_field", "#/items/0/type"),
+        (r#"{"items":[{}],"linked":"yes"}"#, 400, "field_invalid", "#/linked"),
+        (r#"{"items":[{}],"atomic":true}"#, 400, "unknown_field", "#/atomic"),
         (r#"{"items":["#, 400, "invalid_json", ""),
     ] {
         let answered = post_text(&mut house, ADMIN, body.into()).await;

@@ -170,6 +170,11 @@ async fn provoke(code: Code) -> Answered {
             let body = r#"{"account":"a:1","amount":"1.00","currency":"EUR","expires_at":"tomorrow"}"#;
             ask(&router, "POST", "/v1/books/1/holds").key(ADMIN).idempotent("k").body(body)
         }
+        Code::ZoneUnknown => {
+            let (router, _) = scripted(Vec::new());
+            let body = r#"{"zone":"Europe/Atlantis","version":1,"first_day":"2026-01-01"}"#;
+            ask(&router, "POST", "/v1/books/1/calendar").key(ADMIN).idempotent("k").body(body)
+        }
         Code::CommandNotFound => get("/commands/0190a5d4-7c1e-7000-8000-000000000001"),
         Code::MethodNotAllowed => {
             let (router, _) = scripted(Vec::new());
@@ -195,6 +200,13 @@ async fn provoke(code: Code) -> Answered {
         Code::BatchOutOfBounds => {
             let (router, _) = scripted(Vec::new());
             ask(&router, "POST", "/v1/books/1/batches").key(ADMIN).body(r#"{"items":[]}"#)
+        }
+        Code::CommandIdRepeated => {
+            let (router, _) = scripted(Vec::new());
+            let item =
+                r#"{"type":"transfer","idempotency_key":"k","from":"a:1","to":"b:1","amount":"1","currency":"EUR"}"#;
+            let body = format!(r#"{{"linked":true,"items":[{item},{item}]}}"#);
+            ask(&router, "POST", "/v1/books/1/batches").key(ADMIN).body(body)
         }
         Code::EffectiveDateOutOfRange => transfer(rejected(Rejection::EffectiveDateOutOfRange {
             earliest: CivilDate::from_ymd(1900, 1, 1).unwrap(),
@@ -248,6 +260,11 @@ async fn provoke(code: Code) -> Answered {
         Code::ReadOnly => transfer(Script::Refuse(SubmitError::ReadOnly)),
         Code::ReadModelsOff => over_rows(None, "/accounts"),
         Code::ReadModelFailed => over_rows(Some(Arc::new(Broken)), "/accounts"),
+        Code::AccessLogBusy => {
+            let mut parts = parts(Scripted::of(Vec::new()), Some(Arc::new(MemoryRows::new())));
+            parts.access = Some(Arc::new(common::FullLog));
+            ask(&router(ApiState::new(parts)), "GET", "/v1/books/1/accounts").key(ADMIN)
+        }
         Code::KeysUnavailable => return keys_unavailable().await,
         Code::ReadModelBehind => {
             // Recorded, and no read model has applied it.
@@ -348,6 +365,7 @@ async fn whoever_may_try_again_is_told_when() {
         (Code::WriterStopped, "5"),
         (Code::ReadModelBehind, "1"),
         (Code::TooManyStreams, "5"),
+        (Code::AccessLogBusy, "1"),
         (Code::InsufficientFunds, ""),
         (Code::JournalFull, ""),
     ] {

@@ -68,6 +68,10 @@ pub const CALENDAR_DAYS_MAX: usize = 800;
 /// The highest rate of a fee, in millionths of the amount: all of it.
 pub const FEE_RATE_MAX_PPM: u32 = 1_000_000;
 
+/// The highest version of limits, calendars, fee rules and preferences that the API takes: 2^53 - 1, up to which readers of JSON
+/// keep whole numbers exact, and far from where no version could follow.
+pub const VERSION_MAX: u64 = 9_007_199_254_740_991;
+
 /// The most bytes of an HTTP request body.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
 

@@ -13,7 +13,7 @@ pub enum Scope {
     Read,
     /// Money: open accounts, top up, withdraw, transfer, post entries.
     Write,
-    /// Acts of the house: freeze, unfreeze and close accounts.
+    /// Acts of the house: freeze, unfreeze and close accounts; set limits, fees and the calendar, close periods.
     Admin,
 }
 

@@ -6,8 +6,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::batches::ItemType;
 use crate::dto::{
-    AccountActItem, CaptureRequest, CashRequest, EntryRequest, HoldRequest, OpenAccountRequest, ReverseRequest,
-    TransferRequest, VoidRequest,
+    AccountActItem, CalendarRequest, CaptureRequest, CashRequest, ClosePeriodRequest, EntryRequest, FeeRuleRequest,
+    HoldRequest, LimitsRequest, OpenAccountRequest, PreferencesRequest, ReverseRequest, TransferRequest,
+    TransferUpToRequest, VoidRequest,
 };
 use crate::problem::Document as ProblemDocument;
 use crate::verdict::Accepted;
@@ -20,6 +21,7 @@ fn schema<T: PartialSchema>() -> Value {
 fn item(of: ItemType) -> Value {
     let (mut schema, about) = match of {
         ItemType::Transfer => (schema::<TransferRequest<'_>>(), None),
+        ItemType::TransferUpTo => (schema::<TransferUpToRequest<'_>>(), None),
         ItemType::TopUp | ItemType::Withdrawal => (schema::<CashRequest<'_>>(), None),
         ItemType::Entry => (schema::<EntryRequest<'_>>(), None),
         ItemType::Hold => (schema::<HoldRequest<'_>>(), None),
@@ -30,6 +32,11 @@ fn item(of: ItemType) -> Value {
         ItemType::FreezeAccount | ItemType::UnfreezeAccount | ItemType::CloseAccount => {
             (schema::<AccountActItem<'_>>(), None)
         }
+        ItemType::SetLimits => (schema::<LimitsRequest<'_>>(), Some("owner")),
+        ItemType::PublishCalendar => (schema::<CalendarRequest<'_>>(), None),
+        ItemType::SetFeeRule => (schema::<FeeRuleRequest<'_>>(), None),
+        ItemType::ClosePeriod => (schema::<ClosePeriodRequest<'_>>(), None),
+        ItemType::SetPreferences => (schema::<PreferencesRequest>(), Some("owner")),
     };
     let mut required = vec![json!("type")];
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
@@ -44,7 +51,8 @@ fn item(of: ItemType) -> Value {
             }),
         );
         if let Some(about) = about {
-            properties.insert(about.into(), json!({ "$ref": "#/components/schemas/CommandId" }));
+            let named = if about == "owner" { "Customer" } else { "CommandId" };
+            properties.insert(about.into(), reference(named));
             required.push(json!(about));
         }
         if of == ItemType::Reversal {

@@ -20,10 +20,11 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-use utoipa::{PartialSchema as _, ToSchema as _};
 
+use crate::dry_run::{BatchDryRunAnswer, DryRunAnswer};
 use crate::problem::{Code, Document as ProblemDocument};
 use crate::routes::Route;
 
@@ -60,7 +61,9 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
     for route in routes {
         (route.schemas)(&mut listed);
     }
-    listed.extend(of_problems());
+    list::<ProblemDocument>(&mut listed);
+    list::<DryRunAnswer>(&mut listed);
+    list::<BatchDryRunAnswer>(&mut listed);
     for (name, schema) in listed {
         schemas.insert(name, plain(serde_json::to_value(schema)));
     }
@@ -88,7 +91,7 @@ pub(crate) fn describe(routes: &[Route]) -> Value {
         "components": {
             "schemas": schemas,
             "responses": problems(),
-            "parameters": { "RequestId": request_id() },
+            "parameters": { "RequestId": request_id(), "DryRun": dry_run() },
             "headers": headers(),
             "securitySchemes": {
                 "key": {
@@ -139,11 +142,36 @@ fn verdict_event() -> Value {
     })
 }
 
-/// The problem document's schema and what it refers to, by name.
-fn of_problems() -> Vec<(String, RefOr<Schema>)> {
-    let mut schemas = vec![(ProblemDocument::name().into_owned(), ProblemDocument::schema())];
-    ProblemDocument::schemas(&mut schemas);
-    schemas
+/// Adds the schema of a type and those that it refers to, by name.
+fn list<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
+/// What every command answers when it is only asked about: a response of its own, or beside the one that its status has.
+fn may_be_dry(responses: &mut Map<String, Value>) {
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let media = responses.get_mut("200").and_then(|response| response.pointer_mut("/content/application~1json"));
+    if let Some(media) = media.and_then(Value::as_object_mut) {
+        let own = media.remove("schema").unwrap_or_default();
+        media.insert("schema".into(), json!({ "anyOf": [own, reference(&BatchDryRunAnswer::name())] }));
+        return;
+    }
+    let response = json!({
+        "description": "With `dry_run=true`: what the command would get. Nothing is recorded.",
+        "content": { "application/json": { "schema": reference(&DryRunAnswer::name()) } },
+    });
+    responses.insert("200".into(), response);
+}
+
+fn dry_run() -> Value {
+    json!({
+        "name": "dry_run",
+        "in": "query",
+        "description": "Whether to say what the command would get, and to record nothing. Shows balances and limits to keys \
+                        with the scope read.",
+        "schema": { "type": "boolean", "default": false },
+    })
 }
 
 /// An operation with what all have in common.
@@ -152,6 +180,10 @@ fn operation(route: &Route, mut operation: Value) -> Value {
     optional_body(members);
     let responses = members.entry("responses").or_insert_with(|| json!({}));
     let Some(responses) = responses.as_object_mut() else { return operation };
+    let is_command = route.authenticated && route.method == "POST";
+    if is_command {
+        may_be_dry(responses);
+    }
     let mut success = Map::new();
     success.insert("X-Request-Id".into(), json!({ "$ref": "#/components/headers/X-Request-Id" }));
     let own: Vec<u16> = responses.keys().filter_map(|status| status.parse().ok()).collect();
@@ -178,6 +210,9 @@ fn operation(route: &Route, mut operation: Value) -> Value {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/Problem{status}") }));
     }
     if let Some(parameters) = members.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
+        if is_command {
+            parameters.push(json!({ "$ref": "#/components/parameters/DryRun" }));
+        }
         parameters.push(json!({ "$ref": "#/components/parameters/RequestId" }));
     }
     operation

@@ -34,7 +34,7 @@ pub(crate) struct CustomerPath {
     #[param(value_type = types::BookId)]
     book: u32,
     /// The customer: the owner of accounts.
-    #[param(value_type = types::Owner)]
+    #[param(value_type = types::Customer)]
     owner: String,
 }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES};
+use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES, VERSION_MAX};
 use event_schemas::command::AccountKind as EventAccountKind;
 use event_schemas::fees::FeeKind as FeeKinds;
 use event_schemas::limits::LimitWindow as LimitWindows;
@@ -135,6 +135,17 @@ types! {
         .pattern(Some(r#"^([!#-~]{1,256}|"([ !#-\[\]-~]|\\["\\]){1,256}")$"#))
         .max_length(Some(2 + 2 * IDEMPOTENCY_KEY_MAX_BYTES))
         .examples(["8e03978e-40d5-43e8-bc93-6894a57f9324"]);
+    /// Always true.
+    Yes = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Boolean)).enum_values(Some([true]));
+    /// The version of a setting: above that of the one before.
+    Version = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .minimum(Some(1_u64))
+        .maximum(Some(VERSION_MAX));
+    /// A customer: the owner of accounts.
+    Customer = text().min_length(Some(1)).max_length(Some(OWNER_MAX_BYTES)).examples(["client:anna"]);
+    /// A time zone of the IANA database.
+    ZoneName = text().max_length(Some(TEXT_MAX_BYTES)).examples(["Europe/Berlin"]);
     /// Where a page of this very query begins; opaque.
     Cursor = text().pattern(Some("^[A-Za-z0-9_-]+$")).max_length(Some(crate::cursor::TEXT_MAX_BYTES));
     /// The type of an event, with its version.

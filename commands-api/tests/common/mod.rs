@@ -13,12 +13,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
+use commands_api::access::{AccessLog, AccessLogBusy};
 use commands_api::{ApiParts, ApiState, Budgets, KeyRecord, KeyRing, Scope, router};
+use event_schemas::event::AccessLogged;
 use event_schemas::{BookId, Command, CommandId, RecordedEvent, Sequence, Timestamp};
 use ledger_core::engine::{Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{
     Answer, CheckpointFault, Checkpoints, Clock, CommandSink, EngineFault, EngineStatus, IdIndex, IdIndexFault,
-    LookupReply, PreviewReply, Reply, SubmitError, Verdict, WriterState,
+    LookupReply, Preview, PreviewReply, Previews, Reply, SubmitError, Verdict, WriterState,
 };
 use projections::memory::MemoryRows;
 use projections::ports::Rows;
@@ -159,6 +161,26 @@ pub fn ask(router: &Router, method: &str, path: &str) -> Asked {
     Asked { router: router.clone(), request, body: Body::empty() }
 }
 
+/// An access log that remembers what it was told.
+#[derive(Default)]
+pub struct Log(pub Mutex<Vec<AccessLogged>>);
+
+impl AccessLog for Log {
+    fn try_record(&self, access: AccessLogged) -> Result<(), AccessLogBusy> {
+        self.0.lock().unwrap().push(access);
+        Ok(())
+    }
+}
+
+/// An access log that takes nothing.
+pub struct FullLog;
+
+impl AccessLog for FullLog {
+    fn try_record(&self, _: AccessLogged) -> Result<(), AccessLogBusy> {
+        Err(AccessLogBusy)
+    }
+}
+
 /// What a scripted engine does with the next command or lookup.
 pub enum Script {
     Answer(Answer),
@@ -218,12 +240,26 @@ impl CommandSink for Scripted {
         self.try_submit(commands, reply)
     }
 
-    fn try_preview(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
-        Err(SubmitError::Stopped)
+    fn try_preview(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError> {
+        self.given.lock().unwrap().extend(commands);
+        match self.next() {
+            Script::Answer(answer) => {
+                let items = vec![Preview::Known(answer)];
+                reply(Ok(Previews { items, at_sequence: Sequence(7), recorded_at: NOON }));
+            }
+            Script::Nothing => {
+                reply(Ok(Previews { items: Vec::new(), at_sequence: Sequence(7), recorded_at: NOON }));
+            }
+            Script::Fault(fault) => reply(Err(fault)),
+            Script::Refuse(error) => return Err(error),
+            Script::Drop | Script::Keep => drop(reply),
+            Script::Found(_) => panic!("a lookup was scripted, a dry run came"),
+        }
+        Ok(())
     }
 
-    fn try_preview_each(&self, _: Vec<Command>, _: PreviewReply) -> Result<(), SubmitError> {
-        Err(SubmitError::Stopped)
+    fn try_preview_each(&self, commands: Vec<Command>, reply: PreviewReply) -> Result<(), SubmitError> {
+        self.try_preview(commands, reply)
     }
 
     fn try_lookup(&self, _: CommandId, reply: LookupReply) -> Result<(), SubmitError> {
@@ -264,6 +300,7 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         draining: watch::channel(false).1,
         keys: KeyRing::fixed(&keys()),
         budgets: Budgets::default(),
+        access: None,
     }
 }
 
@@ -371,6 +408,14 @@ impl House {
     /// The durable sequence.
     pub fn engine_head(&self) -> u64 {
         self.engine.status().durable.0
+    }
+
+    /// Asks what a post would get, with a key that no other request has. Checks that nothing is recorded.
+    pub async fn dry(&mut self, letter: char, path: &str, body: &str) -> Answered {
+        let head = self.engine_head();
+        let answered = self.post(letter, &format!("{path}?dry_run=true"), body).await;
+        assert_eq!(self.engine_head(), head, "a dry run of {path} {body} is on record");
+        answered
     }
 
     /// Posts with a key of its own for each request, and brings the read models up.

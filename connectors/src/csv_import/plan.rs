@@ -279,14 +279,18 @@ impl<'r> Planner<'r> {
         for code in counter_codes {
             counters.push(self.slot(code, row, &currency).map_err(|(code, detail)| fault(code, detail))?);
         }
+        // Rows tell what happened, so no rule of the book adds a fee to them.
         let (path, mut body) = match (shape, counters.as_slice()) {
-            (Shape::Cash(path), _) => (path, json!({ "account": own.code, "amount": magnitude, "currency": currency })),
+            (Shape::Cash(path), _) => {
+                (path, json!({ "account": own.code, "amount": magnitude, "currency": currency, "fee": "0" }))
+            }
             (Shape::Transfer, [counter]) => {
                 let (from, to) = match side {
                     Side::Debit => (&own.code, &counter.code),
                     Side::Credit => (&counter.code, &own.code),
                 };
-                ("transfers", json!({ "from": from, "to": to, "amount": magnitude, "currency": currency }))
+                let body = json!({ "from": from, "to": to, "amount": magnitude, "currency": currency, "fee": "0" });
+                ("transfers", body)
             }
             (Shape::Entry, [counter]) => {
                 let other = posting(&counter.code, side.opposite(), &magnitude, &currency);

@@ -94,16 +94,19 @@ fn each_template_makes_its_command() {
     let expected = [
         Some((
             "top-ups",
-            json!({ "account": "c:7", "amount": "1000.50", "currency": "EUR", "effective_on": day, "reference": "no 1" }),
-        )),
-        Some(("withdrawals", json!({ "account": "c:7", "amount": "1", "currency": "EUR", "effective_on": day }))),
-        Some((
-            "transfers",
-            json!({ "from": "c:7", "to": "old:9", "amount": "2", "currency": "EUR", "effective_on": day, "reference": "no 3" }),
+            json!({ "account": "c:7", "amount": "1000.50", "currency": "EUR", "fee": "0", "effective_on": day, "reference": "no 1" }),
         )),
         Some((
+            "withdrawals",
+            json!({ "account": "c:7", "amount": "1", "currency": "EUR", "fee": "0", "effective_on": day }),
+        )),
+        Some((
             "transfers",
-            json!({ "from": "old:9", "to": "c:7", "amount": "2", "currency": "EUR", "effective_on": day, "reference": "no 4" }),
+            json!({ "from": "c:7", "to": "old:9", "amount": "2", "currency": "EUR", "fee": "0", "effective_on": day, "reference": "no 3" }),
+        )),
+        Some((
+            "transfers",
+            json!({ "from": "old:9", "to": "c:7", "amount": "2", "currency": "EUR", "fee": "0", "effective_on": day, "reference": "no 4" }),
         )),
         Some((
             "entries",

@@ -1,40 +1,27 @@
-//! Batches: `POST /v1/books/{book}/batches`, many commands in one request.
-//!
-//! The items are independent: each is decided on its own, in their order, and has a verdict of its own; one that the book
-//! refuses takes no other with it. They go to the engine in one submission and become durable in as few flushes as it can.
-//! What is wrong by shape or forbidden in one item refuses the whole batch before anything is recorded, and the problem
-//! names the item.
-//!
-//! An item is a `type` and the members of that command's own request, with its `id` or its `idempotency_key`. The same key
-//! stands for the same command here and in the header of a single request, so either may be retried as the other.
+//! Items of a batch: a `type` and the members of that command's own request, with its `id` or its `idempotency_key`. The same
+//! key stands for the same command here and in the header of a single request, so either may be retried as the other.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use axum::http::StatusCode;
-use event_schemas::bounds::{BATCH_MAX_COMMANDS, BODY_MAX_BYTES};
-use event_schemas::{Command, CommandBody, CommandId};
+use event_schemas::bounds::BODY_MAX_BYTES;
+use event_schemas::{CommandBody, CommandId};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
 
-use crate::admission::submit_all;
-use crate::asking::{Asking, KeyIn, Prepared};
-use crate::body::{Dto, Text, parse};
-use crate::call::{Call, Outcome, json};
-use crate::idempotency::no_header_key;
-use crate::openapi::params::BookPath;
-use crate::openapi::types;
+use crate::asking::{Asking, Prepared};
+use crate::body::Text;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
-use crate::verdict::{Accepted, told};
-use crate::{accounts, cash, entries, holds, reversals, transfers};
+use crate::{
+    accounts, amounts, calendar, cash, entries, fee_rules, holds, limits, periods, preferences, reversals, transfers,
+};
 
 /// What an item asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemType {
     Transfer,
+    TransferUpTo,
     TopUp,
     Withdrawal,
     Entry,
@@ -46,11 +33,17 @@ pub(crate) enum ItemType {
     FreezeAccount,
     UnfreezeAccount,
     CloseAccount,
+    SetLimits,
+    PublishCalendar,
+    SetFeeRule,
+    ClosePeriod,
+    SetPreferences,
 }
 
 impl ItemType {
     pub(crate) const ALL: &'static [Self] = &[
         Self::Transfer,
+        Self::TransferUpTo,
         Self::TopUp,
         Self::Withdrawal,
         Self::Entry,
@@ -62,12 +55,18 @@ impl ItemType {
         Self::FreezeAccount,
         Self::UnfreezeAccount,
         Self::CloseAccount,
+        Self::SetLimits,
+        Self::PublishCalendar,
+        Self::SetFeeRule,
+        Self::ClosePeriod,
+        Self::SetPreferences,
     ];
 
     /// The text of the member `type`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Transfer => "transfer",
+            Self::TransferUpTo => "transfer_up_to",
             Self::TopUp => "top_up",
             Self::Withdrawal => "withdrawal",
             Self::Entry => "entry",
@@ -79,6 +78,11 @@ impl ItemType {
             Self::FreezeAccount => "freeze_account",
             Self::UnfreezeAccount => "unfreeze_account",
             Self::CloseAccount => "close_account",
+            Self::SetLimits => "set_limits",
+            Self::PublishCalendar => "publish_calendar",
+            Self::SetFeeRule => "set_fee_rule",
+            Self::ClosePeriod => "close_period",
+            Self::SetPreferences => "set_notification_preferences",
         }
     }
 
@@ -95,9 +99,9 @@ impl ItemType {
 }
 
 /// An item: what a batch needs of it, and the rest as it came, for the DTO of its type.
-struct Item<'a> {
+pub(super) struct Item<'a> {
     kind: Option<Text<'a>>,
-    key: Option<Text<'a>>,
+    pub(super) key: Option<Text<'a>>,
     rest: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
@@ -147,18 +151,21 @@ impl<'a> Item<'a> {
         Ok(bytes)
     }
 
-    /// Takes out the member that a single request has in its path: a hold or an entry, by its id.
+    /// Takes out the member that a single request has in its path: a hold or an entry, by its id, or a customer.
     fn take(&mut self, name: &'static str) -> Option<&'a RawValue> {
         let at = self.rest.iter().position(|(member, _)| member == name)?;
         Some(self.rest.remove(at).1)
     }
 
-    fn prepare(&mut self, asking: &Asking<'_>) -> Result<Prepared, Problem> {
+    /// The command that an item asks for.
+    pub(super) fn prepare(&mut self, asking: &Asking<'_>) -> Result<Prepared, Problem> {
         let of = ItemType::of(self.kind.as_deref())?;
         let about = match of {
             ItemType::Capture | ItemType::Void => ("hold", self.take("hold")),
             ItemType::Reversal => ("entry", self.take("entry")),
+            ItemType::SetLimits | ItemType::SetPreferences => ("owner", self.take("owner")),
             ItemType::Transfer
+            | ItemType::TransferUpTo
             | ItemType::TopUp
             | ItemType::Withdrawal
             | ItemType::Entry
@@ -166,8 +173,12 @@ impl<'a> Item<'a> {
             | ItemType::OpenAccount
             | ItemType::FreezeAccount
             | ItemType::UnfreezeAccount
-            | ItemType::CloseAccount => ("", None),
+            | ItemType::CloseAccount
+            | ItemType::PublishCalendar
+            | ItemType::SetFeeRule
+            | ItemType::ClosePeriod => ("", None),
         };
+        let owner = || owner(about.0, about.1);
         let about = || id(about.0, about.1);
         let body = &*self.body().map_err(|_| Problem::new(Code::InvalidJson))?;
         if body.len() > BODY_MAX_BYTES {
@@ -175,6 +186,7 @@ impl<'a> Item<'a> {
         }
         match of {
             ItemType::Transfer => transfers::prepare(asking, body),
+            ItemType::TransferUpTo => transfers::prepare_up_to(asking, body),
             ItemType::TopUp => cash::prepare(asking, body, Action::TopUp, CommandBody::TopUp),
             ItemType::Withdrawal => cash::prepare(asking, body, Action::Withdraw, CommandBody::Withdraw),
             ItemType::Entry => entries::prepare(asking, body),
@@ -192,8 +204,24 @@ impl<'a> Item<'a> {
             ItemType::CloseAccount => {
                 accounts::prepare_act(asking, body, Action::CloseAccount, CommandBody::CloseAccount)
             }
+            ItemType::SetLimits => limits::prepare(asking, owner, body),
+            ItemType::PublishCalendar => calendar::prepare(asking, body),
+            ItemType::SetFeeRule => fee_rules::prepare(asking, body),
+            ItemType::ClosePeriod => periods::prepare(asking, body),
+            ItemType::SetPreferences => preferences::prepare(asking, owner, body),
         }
     }
+}
+
+/// The customer in this member.
+fn owner(name: &str, value: Option<&RawValue>) -> Result<Box<str>, Problem> {
+    let pointer = format!("#/{name}");
+    let Some(value) = value else {
+        return Err(Problem::field(Code::MissingField, pointer, format!("the field {name} is missing")));
+    };
+    let text: Text<'_> = serde_json::from_str(value.get())
+        .map_err(|_| Problem::field(Code::FieldInvalid, &pointer, "the name of a customer is expected"))?;
+    amounts::customer(&text, &pointer)
 }
 
 /// The id in this member.
@@ -204,112 +232,4 @@ fn id(name: &str, value: Option<&RawValue>) -> Result<CommandId, Problem> {
         Some(value) => serde_json::from_str(value.get())
             .map_err(|_| Problem::field(Code::FieldInvalid, pointer, "the UUID of a command is expected")),
     }
-}
-
-/// `POST …/batches`.
-#[derive(serde::Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct BatchRequest<'a> {
-    #[serde(borrow)]
-    #[schema(value_type = Vec<types::BatchItem>, min_items = 1, max_items = 8190)]
-    items: Vec<Item<'a>>,
-}
-
-impl Dto for BatchRequest<'static> {
-    type Of<'a> = BatchRequest<'a>;
-}
-
-/// One item's verdict: its status with what a single request would have answered.
-struct ItemAnswer(Result<Accepted, Problem>);
-
-impl Serialize for ItemAnswer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Whole<T: Serialize> {
-            #[serde(skip_serializing_if = "Option::is_none")]
-            status: Option<u16>,
-            #[serde(flatten)]
-            answer: T,
-            #[serde(skip_serializing_if = "std::ops::Not::not")]
-            replayed: bool,
-        }
-        match &self.0 {
-            Ok(accepted) => {
-                let status = Some(StatusCode::CREATED.as_u16());
-                Whole { status, answer: accepted, replayed: accepted.replayed }.serialize(serializer)
-            }
-            // A problem document has its status in it.
-            Err(problem) => Whole { status: None, answer: problem.document(), replayed: problem.is_replayed() }
-                .serialize(serializer),
-        }
-    }
-}
-
-#[derive(Serialize, ToSchema)]
-struct BatchAnswer {
-    #[schema(value_type = Vec<types::BatchResult>)]
-    results: Vec<ItemAnswer>,
-}
-
-/// Give many commands at once
-///
-/// Each is decided on its own, in their order, and has a verdict of its own, as its request would have had. What is
-/// wrong by shape or forbidden in one item refuses the whole batch, and nothing is recorded. Takes no
-/// Idempotency-Key: each item has an `id` or an `idempotency_key`.
-#[utoipa::path(
-    post,
-    path = "/v1/books/{book}/batches",
-    tag = "batches",
-    operation_id = "post_batch",
-    params(BookPath),
-    request_body = BatchRequest,
-    responses(
-        (status = OK, description = "A result for each item, in its place.", body = BatchAnswer),
-    )
-)]
-pub(crate) async fn post(call: Call) -> Outcome {
-    no_header_key(&call.headers)?;
-    let (call, prepared) = prepare(call).await?;
-    let state = &*call.state;
-    let actor = call.principal.id;
-    let commands = prepared.iter().map(|one| Command { id: one.id, actor, body: one.body.clone() }).collect();
-    let answers = submit_all(&state.admission, &*state.sink, actor, commands, state.verdict_timeout).await?;
-    let results = answers.into_iter().zip(&prepared).enumerate();
-    let results = results.map(|(at, (answer, prepared))| {
-        ItemAnswer(told(answer, prepared, &call.principal).map_err(|problem| problem.within(&item(at))))
-    });
-    json(StatusCode::OK, &BatchAnswer { results: results.collect() })
-}
-
-/// Makes the commands, on a thread that may take its time if the body is long.
-async fn prepare(call: Call) -> Result<(Call, Vec<Prepared>), Problem> {
-    if call.body.len() <= BODY_MAX_BYTES {
-        let prepared = prepare_items(&call)?;
-        return Ok((call, prepared));
-    }
-    let task = tokio::task::spawn_blocking(move || prepare_items(&call).map(|prepared| (call, prepared)));
-    task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a batch could not be read");
-        Err(Problem::new(Code::Internal))
-    })
-}
-
-fn prepare_items(call: &Call) -> Result<Vec<Prepared>, Problem> {
-    let request = parse::<BatchRequest<'static>>(&call.body)?;
-    let count = request.items.len();
-    if !(1..=BATCH_MAX_COMMANDS).contains(&count) {
-        let detail = format!("a batch has 1 to {BATCH_MAX_COMMANDS} items, this one {count}");
-        return Err(Problem::field(Code::BatchOutOfBounds, "#/items", detail));
-    }
-    let one = |(at, mut of): (usize, Item<'_>)| {
-        let key = of.key.take();
-        let asking = Asking { key: KeyIn::Item(key.as_deref()), ..call.asking() };
-        of.prepare(&asking).map_err(|problem| problem.within(&item(at)))
-    };
-    request.items.into_iter().enumerate().map(one).collect()
-}
-
-/// The pointer of an item.
-fn item(at: usize) -> String {
-    format!("#/items/{at}")
 }

@@ -1,5 +1,9 @@
 //! What clients send. One struct per request, every one closed to fields it does not know; what a client may not set is not
 //! in it at all. Texts stay texts here: the resources turn them into money, dates and accounts and refuse each by its code.
+//!
+//! `settings.rs` those that set what later decisions are made by.
+
+mod settings;
 
 use event_schemas::command::AccountKind;
 use event_schemas::{CommandId, Side};
@@ -8,6 +12,10 @@ use utoipa::ToSchema;
 
 use crate::body::{Dto, Object, Text};
 use crate::openapi::types;
+
+pub(crate) use settings::{
+    CalendarRequest, ClosePeriodRequest, FeeRuleRequest, LimitsRequest, PreferencesRequest, TopicsRequest,
+};
 
 /// `POST …/accounts`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -74,6 +82,7 @@ pub(crate) struct CashRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
+    /// On top of the amount. If not given, the fee rule says; without a rule there is none.
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
     pub(crate) fee: Option<Text<'a>>,
@@ -103,9 +112,37 @@ pub(crate) struct TransferRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
+    /// On top of the amount. If not given, the fee rule says; without a rule there is none.
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
     pub(crate) fee: Option<Text<'a>>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<types::CivilDate>)]
+    pub(crate) effective_on: Option<Text<'a>>,
+    #[serde(borrow)]
+    #[schema(value_type = Option<types::FreeText>)]
+    pub(crate) reference: Option<Text<'a>>,
+}
+
+/// `POST …/transfers/up-to`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransferUpToRequest<'a> {
+    #[schema(value_type = Option<types::CommandId>)]
+    pub(crate) id: Option<CommandId>,
+    #[serde(borrow)]
+    #[schema(value_type = types::AccountRef)]
+    pub(crate) from: Text<'a>,
+    #[serde(borrow)]
+    #[schema(value_type = types::AccountRef)]
+    pub(crate) to: Text<'a>,
+    /// The most that moves.
+    #[serde(borrow)]
+    #[schema(value_type = types::PositiveAmount)]
+    pub(crate) at_most: Text<'a>,
+    #[serde(borrow)]
+    #[schema(value_type = types::KnownCurrency)]
+    pub(crate) currency: Text<'a>,
     #[serde(borrow)]
     #[schema(value_type = Option<types::CivilDate>)]
     pub(crate) effective_on: Option<Text<'a>>,
@@ -169,6 +206,7 @@ pub(crate) struct CaptureRequest<'a> {
     #[serde(borrow)]
     #[schema(value_type = types::KnownCurrency)]
     pub(crate) currency: Text<'a>,
+    /// On top of the amount. If not given, the fee rule says; without a rule there is none.
     #[serde(borrow)]
     #[schema(value_type = Option<types::NotNegativeAmount>)]
     pub(crate) fee: Option<Text<'a>>,
@@ -249,4 +287,8 @@ macro_rules! dto {
 }
 
 dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest HoldRequest CaptureRequest
-VoidRequest ReverseRequest }
+VoidRequest ReverseRequest TransferUpToRequest LimitsRequest CalendarRequest FeeRuleRequest ClosePeriodRequest }
+
+impl Dto for PreferencesRequest {
+    type Of<'a> = Self;
+}
