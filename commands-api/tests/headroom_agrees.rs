@@ -71,7 +71,7 @@ impl Story {
         match previews.items.into_iter().next().unwrap() {
             Preview::Expected { verdict: Verdict::Accepted, .. } => None,
             Preview::Expected { verdict: Verdict::Rejected(rejection), .. } => Some(rejection),
-            other => panic!("{other:?}"),
+            Preview::Known(answer) => panic!("{answer:?}"),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The audit trail: every act stands on it once, found by actor, account, customer and command, page by page.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod common;
 
