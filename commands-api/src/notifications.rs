@@ -1,7 +1,7 @@
 //! Notifications: `GET …/customers/{owner}/notifications`, what a customer is told of each event, newest first.
 
 use axum::http::StatusCode;
-use event_schemas::notices::NoticeTopic;
+use event_schemas::notices::{NoticeChannel, NoticeTopic};
 use event_schemas::{AccountId, CommandId, Sequence, Timestamp};
 use projections::notifications::{Notice, NoticeCursor, Template, notices_page};
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,7 @@ impl From<Notice> for NoticeJson {
             recorded_at: row.recorded_at,
             topic: row.template.topic().name(),
             template: row.template.name(),
-            channels: row.channels.iter().map(|channel| channel.name()).collect(),
+            channels: row.channels.iter().map(NoticeChannel::name).collect(),
             state: row.state.name(),
             parameters,
         }

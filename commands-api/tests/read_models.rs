@@ -152,7 +152,7 @@ async fn a_customer_of_too_many_accounts_is_asked_for_one_by_one() {
         owner: "client:anna".into(),
         policy: BalancePolicy::NO_OVERDRAFT,
     };
-    let api = over((1..=1_001).map(|id| verdict(EventBody::AccountOpened(open(id)))).collect());
+    let api = over(&(1..=1_001).map(|id| verdict(EventBody::AccountOpened(open(id)))).collect::<Vec<_>>());
     let asked = get(&api, ADMIN, "audit?customer=client:anna").await;
     assert!(asked.expect(400, "query_invalid").body["detail"].as_str().unwrap().contains("1000 accounts"));
 }
@@ -239,10 +239,12 @@ fn verdict(body: EventBody) -> Event {
 }
 
 /// An API over the read models of these events, by an engine that does nothing.
-fn over(events: Vec<Event>) -> Router {
+fn over(events: &[Event]) -> Router {
     let rows = MemoryRows::new();
     let mut block = BlockBuilder::new();
-    events.iter().for_each(|event| block.push(event));
+    for event in events {
+        block.push(event);
+    }
     let block = block.seal(BlockPlace {
         book: BookId::FIRST,
         first_sequence: Sequence(1),
@@ -288,7 +290,7 @@ fn limited() -> Router {
         day_used_minor: 3_000,
         month_used_minor: 3_000,
     };
-    over(vec![
+    over(&[
         verdict(EventBody::CalendarPublished(PublishCalendar { version: 1, zone, tz_version, first_day, starts })),
         limits("EUR", 3, caps),
         limits("JPY", 1, Caps::NONE),
@@ -405,7 +407,7 @@ async fn preferences_decide_the_channels() {
     use NoticeChannel::{Sms, Websocket};
     let topics = [(NoticeTopic::Settings, [Sms, Websocket].into())].into();
     let preferences = SetNotificationPreferences { owner: "client:anna".into(), version: 1, topics };
-    let api = over(vec![verdict(EventBody::NotificationPreferencesSet(preferences)), limits("EUR", 1, Caps::NONE)]);
+    let api = over(&[verdict(EventBody::NotificationPreferencesSet(preferences)), limits("EUR", 1, Caps::NONE)]);
     let page = get(&api, ANNA, "customers/client:anna/notifications").await;
     let found = &page.expect(200, "").body["notifications"];
     assert_eq!((&found[0]["template"], &found[0]["channels"]), (&json!("limits_set"), &json!(["sms", "websocket"])));
@@ -415,7 +417,7 @@ async fn preferences_decide_the_channels() {
 
 #[tokio::test]
 async fn the_settings_of_the_book_are_everybodys() {
-    let bare = over(vec![limits("EUR", 1, Caps::NONE)]);
+    let bare = over(&[limits("EUR", 1, Caps::NONE)]);
     assert_eq!(get(&bare, ANNA, "fee-rules").await.expect(200, "").body, json!({ "fee_rules": [], "sequence": 1 }));
     assert_eq!(get(&bare, ANNA, "calendar").await.expect(200, "").body, json!({ "calendar": null, "sequence": 1 }));
     assert_eq!(get(&bare, ANNA, "period").await.expect(200, "").body, json!({ "closed": null, "sequence": 1 }));
@@ -432,7 +434,7 @@ async fn the_settings_of_the_book_are_everybodys() {
     let (first_day, start) = day(3, 1);
     let starts = vec![start, Timestamp(start.0 + 86_400_000_000)];
     let (zone, tz_version) = ("Europe/Berlin".into(), "".into());
-    let api = over(vec![
+    let api = over(&[
         verdict(EventBody::FeeRuleSet(rule(Some(1_000)))),
         verdict(EventBody::FeeRuleSet(SetFeeRule { kind: FeeKind::Capture, ..rule(None) })),
         verdict(EventBody::CalendarPublished(PublishCalendar { version: 4, zone, tz_version, first_day, starts })),
