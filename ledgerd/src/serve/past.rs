@@ -182,7 +182,7 @@ pub async fn serve(
         draining: is_draining.clone(),
         keys,
         budgets: budgets(&config),
-        access: None,
+        access: Some(Arc::new(super::access::Told)),
     });
     let health = Arc::new(Health {
         sink,
@@ -193,6 +193,7 @@ pub async fn serve(
         draining: is_draining,
         metrics,
         scrub: None,
+        access: None,
     });
     let router = commands_api::router(api).merge(health::router(health));
     tracing::info!(
