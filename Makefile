@@ -6,7 +6,7 @@ CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
 
-setup: ## installs what is missing: clang for RocksDB, hledger, beancount and schemathesis for checks
+setup: ## installs what is missing: clang for RocksDB, PostgreSQL, hledger, beancount and schemathesis for checks
 	@deploy/setup-debian.sh
 
 build: setup ## builds the binaries

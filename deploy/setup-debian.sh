@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a bare Debian 12 (or Ubuntu) lacks to build and test: a C++ compiler and libclang for RocksDB, hledger and
-# beancount, which check our exports, and schemathesis, which checks the API. Does nothing where all is there; names what is
-# missing where there is no apt.
+# beancount, which check our exports, PostgreSQL, which keeps journals, and schemathesis, which checks the API. Does nothing
+# where all is there; names what is missing where there is no apt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,8 @@ need clang clang
 need curl curl
 need hledger hledger
 need bean-check beancount
+need pgrep procps
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing+=(python3 python3-venv)
 fi

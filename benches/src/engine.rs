@@ -13,7 +13,8 @@ use ledger_core::ports::{
 };
 use serde::Serialize;
 use stores::book::system_clock;
-use stores::embedded::{self, EmbeddedOptions};
+use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
+use stores::postgres::{PostgresJournal, PostgresOptions, PostgresUrl, migrate};
 
 use crate::booked::{AMPLE_MINOR, numbered, open, transfer};
 use crate::folder::folder_bytes;
@@ -51,9 +52,9 @@ pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult>
     let folder = tempfile::Builder::new().prefix("bench-engine-").tempdir_in(dir)?;
     let data = folder.path().join("data");
     let options = EmbeddedOptions::default();
-    embedded::create(&data, &options)?;
+    let kept = Kept::create(&data, &options, args.journal.as_deref())?;
 
-    let engine = start(&data, &options)?;
+    let engine = start(&data, &options, &kept)?;
     open_accounts(&engine, args.accounts)?;
     let before = engine.status();
     let (seconds, mut latencies_us) = transfer_all(&engine, args)?;
@@ -65,13 +66,16 @@ pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult>
     let transfers = args.transfers as f64;
 
     let began = Instant::now();
-    let engine = start(&data, &options)?;
+    let engine = start(&data, &options, &kept)?;
     let start_seconds = began.elapsed().as_secs_f64();
     let replayed = engine.replayed();
     ensure!(engine.status().durable == after.durable, "the journal lost events");
     drop(engine);
 
-    let (replay_events, replay_seconds) = replay_all(&data, &options)?;
+    let (replay_events, replay_seconds) = match &kept {
+        Kept::InTheFolder => replay_all(&data, &options)?,
+        Kept::Postgres(postgres) => replay_of(&PostgresJournal::open(postgres)?)?,
+    };
     Ok(EngineResult {
         transfers: args.transfers,
         accounts: args.accounts,
@@ -94,22 +98,57 @@ pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult>
     })
 }
 
+/// Where the journal that is measured is kept.
+enum Kept {
+    InTheFolder,
+    Postgres(PostgresOptions),
+}
+
+impl Kept {
+    /// Makes an empty journal; in PostgreSQL, the tables of a database that has none.
+    fn create(data: &Path, options: &EmbeddedOptions, url: Option<&str>) -> anyhow::Result<Self> {
+        let Some(url) = url else {
+            embedded::create(data, options)?;
+            return Ok(Self::InTheFolder);
+        };
+        let url = PostgresUrl::parse(url)?;
+        let migrated = migrate(&url)?;
+        ensure!(
+            migrated.from.is_none(),
+            "the database is used already: name an empty one, lest a journal be measured into"
+        );
+        std::fs::create_dir_all(data)?;
+        Ok(Self::Postgres(PostgresOptions::new(url, options.book)))
+    }
+}
+
 /// A journal of transfers in a fresh folder, closed.
 pub(crate) fn fill(data: &Path, args: &EngineArgs) -> anyhow::Result<()> {
     let options = EmbeddedOptions::default();
     embedded::create(data, &options)?;
-    let engine = start(data, &options)?;
+    let engine = start(data, &options, &Kept::InTheFolder)?;
     open_accounts(&engine, args.accounts)?;
     transfer_all(&engine, args)?;
     Ok(())
 }
 
-fn start(data: &Path, options: &EmbeddedOptions) -> anyhow::Result<Engine> {
-    let opened = embedded::open(data, options)?;
+fn start(data: &Path, options: &EmbeddedOptions, kept: &Kept) -> anyhow::Result<Engine> {
+    let (journal, beside): (Box<dyn Journal>, Beside) = match kept {
+        Kept::InTheFolder => {
+            let Embedded { journal, ids, rocks, notices, lock } = embedded::open(data, options)?;
+            (Box::new(journal), Beside { ids, rocks, notices, lock })
+        }
+        Kept::Postgres(postgres) => {
+            let local = Local::open(data, options)?;
+            let journal = PostgresJournal::open(postgres)?;
+            let beside = local.fit(&journal)?;
+            (Box::new(journal), beside)
+        }
+    };
     Ok(Engine::start(EngineParts {
-        journal: Box::new(opened.journal),
-        ids: Box::new(opened.ids),
-        checkpoints: Arc::new(opened.rocks),
+        journal,
+        ids: Box::new(beside.ids),
+        checkpoints: Arc::new(beside.rocks),
         clock: system_clock(),
         options: EngineOptions { nonce: 0x5eed, ..EngineOptions::default() },
     })?)
@@ -200,9 +239,12 @@ impl Checkpoints for NoCheckpoints {
 
 /// Replays the whole journal into a state, hashes, chain and digests checked.
 pub(crate) fn replay_all(data: &Path, options: &EmbeddedOptions) -> anyhow::Result<(u64, f64)> {
-    let opened = embedded::open(data, options)?;
-    let head: Head = opened.journal.head();
-    let mut reader = opened.journal.reader()?;
+    replay_of(&embedded::open(data, options)?.journal)
+}
+
+fn replay_of(journal: &dyn Journal) -> anyhow::Result<(u64, f64)> {
+    let head: Head = journal.head();
+    let mut reader = journal.reader()?;
     let began = Instant::now();
     let (state, replayed) = replay(reader.as_mut(), head, &NoCheckpoints, None)?;
     let seconds = began.elapsed().as_secs_f64();

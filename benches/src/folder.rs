@@ -20,6 +20,10 @@ pub(crate) fn folder_bytes(folder: &Path) -> anyhow::Result<u64> {
 /// The bytes of the files in a folder up to the last that is not zero, in whole pages: what a journal uses of the segments that
 /// were made ahead of need.
 pub(crate) fn used_bytes(folder: &Path) -> anyhow::Result<u64> {
+    if !folder.exists() {
+        // The journal is kept elsewhere.
+        return Ok(0);
+    }
     let mut sum = 0;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

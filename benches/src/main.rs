@@ -115,6 +115,10 @@ struct EngineArgs {
     /// Commands per submission
     #[arg(long, default_value_t = 8_190)]
     batch: usize,
+    /// Keep the journal in PostgreSQL, in an empty database such as postgres://user@host/bench
+    #[arg(long, value_name = "URL")]
+    #[serde(skip)]
+    journal: Option<String>,
     /// The ids of the commands
     #[arg(long, value_enum, default_value = "random")]
     ids: Ids,

@@ -30,8 +30,8 @@ struct HeadroomQuery {
     /// Only the limits in this currency.
     #[param(value_type = Option<types::KnownCurrency>)]
     currency: Option<String>,
-    /// The moment for which to tell what is left; now if not given. A moment before the last charge is taken as that of the
-    /// charge.
+    /// The moment for which to tell what is left; now if not given. A moment of a day before the last charge is taken for
+    /// the day of the charge.
     #[param(value_type = Option<types::Timestamp>)]
     at_time: Option<String>,
     /// How many rows a page has at most; 100 if not given.

@@ -6,11 +6,13 @@ mod stage;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use event_schemas::{BookId, Timestamp};
+use event_schemas::command::{Caps, FeeKind, PublishCalendar, SetFeeRule, SetLimits};
+use event_schemas::{BookId, CommandBody, CustomerId, EventBody, Timestamp};
 use ledger_core::engine::EngineOptions;
-use ledger_core::ports::{Answer, CommandSink, EngineFault, Preview, SubmitError, Verdict};
+use ledger_core::ports::{Answer, CommandSink, EngineFault, Preview, Previews, SubmitError, Verdict};
 use stage::talk::{
-    ask, capture, hold, keep_busy, linked, open, opened, preview, reverse, start_with, told, transfer, word,
+    ask, capture, command, eur, hold, keep_busy, linked, open, opened, preview, replayed, reverse, start_with, told,
+    top_up, transfer, void, word,
 };
 use stage::{Hands, START_US};
 use stores::memory::MemoryBook;
@@ -84,6 +86,101 @@ fn a_dry_run_says_what_then_happens_and_leaves_no_trace() {
     let stopped = engine.try_preview(batch, Box::new(move |previews| drop(sender.send(previews))));
     assert_eq!(stopped, Err(SubmitError::Stopped));
     assert!(receiver.recv().is_err());
+}
+
+/// Fees by the rule and charges to limits show in a dry run, alone and in linked batches, and are taken back with it.
+#[test]
+fn a_dry_run_shows_fees_and_what_is_charged() {
+    let (book, hands) = (MemoryBook::new(BookId::FIRST), Hands::new());
+    let engine = stage::talk::start(&book, &hands);
+    let owned = |id: u128, account: u128, owner: &str| {
+        let mut command = open(id, account);
+        let CommandBody::OpenAccount(open) = &mut command.body else { unreachable!() };
+        open.owner = owner.into();
+        command
+    };
+    let day = Timestamp(START_US).date_utc();
+    let starts = (0..3).map(|nth| Timestamp((i64::from(day.days()) + nth) * 86_400_000_000)).collect();
+    let calendar =
+        PublishCalendar { version: 1, zone: "Etc/UTC".into(), tz_version: "".into(), first_day: day, starts };
+    let caps = Caps { daily_minor: Some(100), ..Caps::NONE };
+    let limits = SetLimits { owner: "client:1".into(), currency: eur(), version: 4, caps };
+    let rule = SetFeeRule {
+        kind: FeeKind::Transfer,
+        currency: eur(),
+        version: 7,
+        fixed_minor: 2,
+        rate_ppm: 0,
+        min_minor: 0,
+        max_minor: None,
+    };
+    let opened = vec![
+        owned(1, 10, "client:1"),
+        owned(2, 11, "client:2"),
+        top_up(3, 10, 1_000),
+        command(4, CommandBody::PublishCalendar(calendar)),
+        command(5, CommandBody::SetLimits(limits)),
+        command(6, CommandBody::SetFeeRule(rule)),
+    ];
+    assert_eq!(told(&ask(&engine, opened).unwrap()), ["ok"; 6]);
+    let by_rule = |id: u128, minor: i128| {
+        let mut command = transfer(id, 10, 11, minor);
+        let CommandBody::PostTransfer(transfer) = &mut command.body else { unreachable!() };
+        transfer.fee_minor = None;
+        command
+    };
+    let before = book.blocks();
+    for _ in 0..2 {
+        let previews = preview(&engine, vec![by_rule(10, 40), hold(11, 58, None), void(12, 11)]).unwrap();
+        let shown: Vec<Vec<String>> = previews.items.iter().map(events_of).collect();
+        let charge = |minor: i128, used: i128| format!("charges {minor}, {used} of the day");
+        assert_eq!(shown[0], ["ledger.account.opened.v1".into(), charge(42, 42), "40 and 2 by rule Some(7)".into()]);
+        assert_eq!(shown[1], [charge(58, 100), "ledger.hold.placed.v1".into()]);
+        assert_eq!(shown[2], ["gives back 58, 42 of the day".to_owned(), "ledger.hold.voided.v1".into()]);
+    }
+    assert_eq!(book.blocks(), before);
+    // What is charged by a batch that is refused is not used.
+    let above = vec![by_rule(20, 40), hold(21, 59, None)];
+    for _ in 0..2 {
+        assert_eq!(previewed(&preview(&engine, above.clone()).unwrap()), ["linked to 1 (21)", "limit_exceeded"]);
+    }
+    assert_eq!(linked(&engine, above), ["linked to 1 (21)", "limit_exceeded"]);
+    assert_eq!(linked(&engine, vec![by_rule(30, 40), hold(31, 58, None)]), ["ok", "ok"]);
+    assert_eq!(told(&ask(&engine, vec![by_rule(40, 1)]).unwrap()), ["limit_exceeded"]);
+    assert_eq!(
+        told(&ask(&engine, vec![void(41, 31), by_rule(42, 56), by_rule(43, 1)]).unwrap()),
+        ["ok", "ok", "limit_exceeded"]
+    );
+    engine.stop();
+    let customer = CustomerId::from_owner("client:1").unwrap();
+    let used = replayed(&book).limits(customer, eur()).unwrap().used.unwrap();
+    assert_eq!((used.on, used.day_minor, used.month_minor), (day, 100, 100));
+}
+
+fn previewed(previews: &Previews) -> Vec<String> {
+    let told = |item: &Preview| match item {
+        Preview::Expected { verdict, .. } => word(verdict),
+        Preview::Known(answer) => panic!("{answer:?}"),
+    };
+    previews.items.iter().map(told).collect()
+}
+
+fn events_of(item: &Preview) -> Vec<String> {
+    let Preview::Expected { events, .. } = item else { panic!("{item:?}") };
+    let word = |event: &EventBody| match event {
+        EventBody::LimitCharged(charged) => {
+            format!("charges {}, {} of the day", charged.amount_minor, charged.day_used_minor)
+        }
+        EventBody::LimitReleased(released) => {
+            format!("gives back {}, {} of the day", released.amount_minor, released.day_used_minor)
+        }
+        EventBody::EntryPosted(entry) => {
+            let minor = |place: usize| entry.postings[place].money.amount_minor;
+            format!("{} and {} by rule {:?}", minor(1), minor(2), entry.fee_rule)
+        }
+        other => other.type_name().into(),
+    };
+    events.iter().map(word).collect()
 }
 
 #[test]

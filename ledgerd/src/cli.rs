@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use stores::postgres::Migrated;
 
 use crate::config::{Config, LogFormat, Switch};
 use crate::serve::past::Moment;
@@ -53,6 +55,8 @@ enum Act {
 Examples:
   ledgerd serve
   ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
+  ledgerd serve --journal postgres://ledger@db/ledger           see `ledgerd migrate`
+  ledgerd serve --journal postgres://ledger@db/ledger --standby
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
 
@@ -98,6 +102,14 @@ Examples:
         #[command(flatten)]
         args: keys::KeyArgs,
     },
+    /// Makes the tables of a journal in PostgreSQL, or brings them to this version
+    #[command(
+        after_help = "The password may stand in the URL, in PGPASSWORD or in a PGPASSFILE. Nothing is ever dropped.
+
+Example:
+  createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger"
+    )]
+    Migrate(Settings),
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -143,6 +155,22 @@ pub struct Settings {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_models: Option<Switch>,
+    /// Where the journal is kept, such as postgres://user@host:5432/database [default: in the data folder]
+    #[arg(long, value_name = "URL")]
+    #[serde(skip)]
+    pub journal: Option<String>,
+    /// Wait until the book has no other writer, instead of refusing to start
+    #[arg(long)]
+    #[serde(skip)]
+    pub standby: bool,
+    /// How long a writer must be silent before another may take over, in milliseconds [default: 4000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip)]
+    pub lease_ms: Option<u64>,
+    /// Go on although the database server may lose what it acknowledges; for development
+    #[arg(long)]
+    #[serde(skip)]
+    pub allow_unsafe_server: bool,
     /// The witness file, on another disk
     #[arg(long)]
     #[serde(skip)]
@@ -169,6 +197,10 @@ impl Settings {
                 }
             }
         };
+        put("journal", "url", self.journal.clone().map(Into::into));
+        put("journal", "standby", self.standby.then_some(true.into()));
+        put("journal", "lease_ms", self.lease_ms.map(Into::into));
+        put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
         put("log", "filter", self.log.clone().map(Into::into));
         put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
@@ -230,6 +262,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Act::Key { folder, args } => {
             let config = Settings { config: folder.config, data: folder.data, ..Settings::default() }.load()?;
             keys::run(args, &config.data, &config.tenant, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Migrate(settings) => {
+            let config = settings.load()?;
+            let url = config.journal.url.as_ref().context("which database? Name it with --journal postgres://…")?;
+            let url = url.parse()?;
+            let Migrated { from, to } = stores::postgres::migrate(&url)?;
+            match cli.output {
+                Output::Json => {
+                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }))
+                }
+                Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
+                Output::Text => println!("{url} is of version {to} now"),
+            }
             Ok(ExitCode::SUCCESS)
         }
         Act::Backup(args) => {

@@ -9,6 +9,7 @@ use event_schemas::BookId;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use stores::postgres::{PostgresFault, PostgresUrl};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -81,15 +82,51 @@ pub struct LogConfig {
 }
 
 /// The journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JournalConfig {
+    /// Where the journal is kept: `postgres://user@host:5432/database`. Without it, in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<JournalUrl>,
+    /// Wait until the book has no other writer, instead of refusing to start. Of a journal in PostgreSQL.
+    pub standby: bool,
+    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal in PostgreSQL.
+    pub lease_ms: u64,
+    /// Go on although the database server may lose what it acknowledges. For development.
+    pub allow_unsafe_server: bool,
     /// The witness file, on another disk. Without one, an older copy of the whole folder goes unseen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witness: Option<PathBuf>,
     /// The length of a segment, in bytes; taken when the folder is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segment_bytes: Option<u64>,
+}
+
+/// The URL of a journal. It never shows a password, neither in the log nor in the printed configuration.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct JournalUrl(String);
+
+impl JournalUrl {
+    /// The server and the database.
+    pub fn parse(&self) -> Result<PostgresUrl, PostgresFault> {
+        let known = ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme));
+        if known { PostgresUrl::parse(&self.0) } else { Err(PostgresFault::Url) }
+    }
+}
+
+impl std::fmt::Debug for JournalUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.parse() {
+            Ok(url) => std::fmt::Display::fmt(&url, f),
+            Err(_) => f.write_str("(not a URL)"),
+        }
+    }
+}
+
+impl Serialize for JournalUrl {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
 }
 
 /// HTTP.
@@ -171,6 +208,19 @@ impl Default for LogConfig {
     }
 }
 
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            standby: false,
+            lease_ms: 4_000,
+            allow_unsafe_server: false,
+            witness: None,
+            segment_bytes: None,
+        }
+    }
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self { max_connections: 512, head_timeout_s: 10, write_timeout_s: 30, drain_timeout_s: 10 }
@@ -242,6 +292,21 @@ impl Config {
         if self.http.drain_timeout_s > 300 {
             return wrong("http.drain_timeout_s", "0 to 300");
         }
+        if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
+            return wrong("journal.url", &error.to_string());
+        }
+        if self.journal.url.is_some() && self.journal.witness.is_some() {
+            return wrong(
+                "journal.witness",
+                "a witness guards a journal in the data folder; a database has its own backups",
+            );
+        }
+        if !(200..=600_000).contains(&self.journal.lease_ms) {
+            return wrong("journal.lease_ms", "200 to 600000");
+        }
+        if self.journal.url.is_none() && self.journal.standby {
+            return wrong("journal.standby", "only a journal in a database can have a standby");
+        }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
         }
@@ -295,13 +360,26 @@ mod tests {
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),
             ("[log]\nfilter = \"ledgerd=loud\"", "log.filter: "),
             ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
+            ("[journal]\nurl = \"mysql://u:geheim@h/d\"", "journal.url: "),
+            ("[journal]\nurl = \"postgres://h/d\"\nwitness = \"/w\"", "journal.witness: "),
+            ("[journal]\nstandby = true", "journal.standby: "),
+            ("[journal]\nlease_ms = 1", "journal.lease_ms: "),
             ("data = [", "doppia.toml"),
         ] {
             let error = load(toml, json!({})).unwrap_err();
             assert!(error.contains(expected), "{toml}: {error}");
+            assert!(!error.contains("geheim"), "{toml}: {error}");
         }
         let error = Config::load(Some(Path::new("/no/such.toml")), json!({})).unwrap_err();
         assert!(error.to_string().contains("/no/such.toml"));
+    }
+
+    #[test]
+    fn the_password_of_a_journal_is_not_printed() {
+        let config = load("[journal]\nurl = \"postgres://u:geheim@h:5/d\"", json!({})).unwrap();
+        for text in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
+            assert!(text.contains("postgres://u@h:5/d") && !text.contains("geheim"), "{text}");
+        }
     }
 
     #[test]

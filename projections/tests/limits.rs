@@ -93,8 +93,9 @@ fn headroom_is_told_for_every_window_and_moment() {
     };
     assert_eq!(left(noon(30)), (Some(day(30)), [500, 600, 300], 300));
     assert_eq!(left(noon(31)), (Some(day(31)), [500, 1_000, 1_500], 500), "a new month");
-    // What was used before is not kept: a moment before the last charge is that of the charge.
+    // What was used before is not kept: a day before the last charge is taken for that of the charge.
     assert_eq!(left(noon(29)), left(noon(30)));
+    assert_eq!(of_anna(&rows, noon(29)).windows, of_anna(&rows, noon(30)).windows);
     let now = of_anna(&rows, noon(30));
     assert_eq!((now.version, now.caps, now.sequence), (1, caps, Sequence(6)));
     let windows = now.windows.map(|window| (window.window, window.used_minor, window.resets_at));
@@ -166,6 +167,29 @@ fn a_new_calendar_replaces_the_days_of_the_one_before() {
     }
 }
 
+#[test]
+fn a_calendar_that_goes_back_a_day_does_not_bring_back_usage() {
+    // By the new calendar the moment of the charge is still 2026-01-01; usage stays that of the 2nd until the 3rd begins.
+    let cap = caps(0, 1_000, 0);
+    let moved = |version, by: i64| {
+        let mut event = calendar(version, 0, 40);
+        let EventBody::CalendarPublished(published) = &mut event.body else { panic!() };
+        published.starts.iter_mut().for_each(|start| start.0 += by);
+        event
+    };
+    let hour = DAY_US / 24;
+    let rows = project(&journal(&[
+        (0, vec![calendar(1, 0, 40), set(ANNA, "EUR", 1, cap)]),
+        (DAY_US + hour, vec![charge(1, cap, day(1), 300, (300, 300)), moved(2, 5 * hour)]),
+    ]));
+    let seen = |at: i64| (of_anna(&rows, at).day, of_anna(&rows, at).windows[1]);
+    let (today, window) = seen(START + DAY_US + 2 * hour);
+    assert_eq!((today, window.used_minor), (Some(day(1)), 300));
+    assert_eq!(window.resets_at, Some(Timestamp(START + 2 * DAY_US + 5 * hour)));
+    let (tomorrow, window) = seen(START + 2 * DAY_US + 6 * hour);
+    assert_eq!((tomorrow, window.used_minor), (Some(day(2)), 0));
+}
+
 fn fault_of(events: Vec<Event>) -> RunnerFault {
     let blocks = journal(&[(0, events)]);
     let rows = MemoryRows::new();
@@ -190,6 +214,8 @@ fn what_contradicts_stops_with_an_alarm() {
         charge(3, cap, day(1), 1, (301, 301)),
         charge(3, cap, day(1), 1, (1, 1)),
         charge(3, cap, day(31), 1, (1, 301)),
+        // Back to a day that is over.
+        charge(3, cap, CivilDate::from_days(day(0).days() - 1).unwrap(), 1, (1, 1)),
         // Above a cap, of a transfer, a day, a month; and an amount that is none.
         charge(3, cap, day(1), 401, (401, 701)),
         charge(3, cap, day(0), 201, (501, 501)),

@@ -16,6 +16,12 @@ pub struct Cli {
     /// The data folder.
     #[arg(long, global = true, default_value = "./data", env = "DOPPIA_DATA", value_name = "FOLDER")]
     pub data: PathBuf,
+    /// Where the journal is, if not in the data folder, such as postgres://user@host:5432/database.
+    #[arg(long, global = true, env = "DOPPIA_JOURNAL__URL", value_name = "URL", hide_env_values = true)]
+    pub journal: Option<String>,
+    /// Which book of that database.
+    #[arg(long, global = true, default_value_t = 1, env = "DOPPIA_BOOK", value_name = "NUMBER")]
+    pub book: u32,
     /// For people or for scripts.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub output: Format,

@@ -1,4 +1,5 @@
-//! The data folder: the only place that knows where things lie in it and opens them.
+//! The data folder: the only place that knows where things lie in it and opens them. The journal may be in PostgreSQL instead;
+//! what stands beside it is in the folder either way.
 //!
 //! Reading takes no lock and writes nothing there. The id index has no reader of its own (opening it deletes what it can't
 //! use), so its runs, which never change, are opened through links in a temporary folder.
@@ -6,11 +7,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use event_schemas::BookId;
-use ledger_core::ports::{Head, JournalReader as _};
+use event_schemas::{Block, BookId, Sequence};
+use ledger_core::ports::{Head, JournalFault, JournalReader};
+use projections::ports::{EventFeed, FeedFault};
 use stores::embedded;
 use stores::ids::{RunIndex, RunIndexOptions};
+use stores::postgres::{PostgresReader, PostgresUrl};
 use stores::rocks::{RocksStore, damage_marker};
 use stores::segments::{self, DiskStorage, SegmentReader, Storage};
 use tempfile::TempDir;
@@ -19,10 +23,72 @@ use crate::journal::Journal;
 use crate::outcome::Failure;
 use crate::progress::Progress;
 
-/// A data folder that holds a journal.
+/// A data folder, and the journal that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Folder {
     data: PathBuf,
+    place: Place,
+}
+
+/// Where the journal is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In the data folder.
+    Segments,
+    /// In PostgreSQL.
+    Postgres(PostgresUrl, BookId),
+}
+
+/// A reader of the journal, wherever it is, and a feed of it.
+#[derive(Debug)]
+pub enum Reader {
+    /// Of a journal in the data folder.
+    Segments(SegmentReader),
+    /// Of one in PostgreSQL.
+    Postgres(PostgresReader, BookId),
+}
+
+impl Reader {
+    /// The book.
+    pub const fn book(&self) -> BookId {
+        match self {
+            Self::Segments(reader) => reader.book(),
+            Self::Postgres(_, book) => *book,
+        }
+    }
+
+    /// The newest durable sequence.
+    pub fn durable_sequence(&mut self) -> Result<Sequence, JournalFault> {
+        match self {
+            Self::Segments(reader) => reader.durable_sequence(),
+            Self::Postgres(reader, _) => reader.durable_sequence(),
+        }
+    }
+}
+
+impl JournalReader for Reader {
+    fn block_at(&mut self, sequence: Sequence) -> Result<Option<Block>, JournalFault> {
+        match self {
+            Self::Segments(reader) => reader.block_at(sequence),
+            Self::Postgres(reader, _) => reader.block_at(sequence),
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Option<Block>, JournalFault> {
+        match self {
+            Self::Segments(reader) => JournalReader::next_block(reader),
+            Self::Postgres(reader, _) => JournalReader::next_block(reader),
+        }
+    }
+}
+
+impl EventFeed for Reader {
+    fn next_block(&mut self, after: Sequence, wait: Duration) -> Result<Option<Block>, FeedFault> {
+        match self {
+            Self::Segments(reader) => EventFeed::next_block(reader, after, wait),
+            Self::Postgres(reader, _) => EventFeed::next_block(reader, after, wait),
+        }
+    }
 }
 
 /// The id index, read through links that go away with it.
@@ -42,14 +108,23 @@ pub struct Lock {
 }
 
 impl Folder {
-    /// The folder, if it holds a journal.
-    pub fn find(data: &Path) -> Result<Self, Failure> {
-        let folder = Self { data: data.to_owned() };
-        if segments::exists(&folder.storage())? {
+    /// The folder, if it holds a journal or is told of one elsewhere.
+    pub fn find(data: &Path, elsewhere: Option<(PostgresUrl, BookId)>) -> Result<Self, Failure> {
+        let place = elsewhere.map_or(Place::Segments, |(url, book)| Place::Postgres(url, book));
+        let folder = Self { data: data.to_owned(), place };
+        if matches!(folder.place, Place::Postgres(..)) || segments::exists(&folder.storage())? {
             return Ok(folder);
         }
-        let text = format!("there is no journal in {}; name the data folder with --data", data.display());
+        let text = format!(
+            "there is no journal in {}; name the data folder with --data, or a database with --journal",
+            data.display()
+        );
         Err(Failure::Unreadable(text))
+    }
+
+    /// Where the journal is.
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Its path.
@@ -57,7 +132,7 @@ impl Folder {
         &self.data
     }
 
-    /// Where the journal's files are.
+    /// Where the journal's files are, if it is in the folder.
     pub fn storage(&self) -> Arc<dyn Storage> {
         Arc::new(DiskStorage::new(embedded::journal_folder(&self.data)))
     }
@@ -68,8 +143,11 @@ impl Folder {
     }
 
     /// A reader of the journal.
-    pub fn reader(&self) -> Result<SegmentReader, Failure> {
-        Ok(SegmentReader::open(&self.storage())?)
+    pub fn reader(&self) -> Result<Reader, Failure> {
+        Ok(match &self.place {
+            Place::Segments => Reader::Segments(SegmentReader::open(&self.storage())?),
+            Place::Postgres(url, book) => Reader::Postgres(PostgresReader::open(url.clone(), *book), *book),
+        })
     }
 
     /// The journal, up to where it is durable now.

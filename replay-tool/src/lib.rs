@@ -22,6 +22,8 @@ pub mod verify;
 use std::io::Write;
 
 use clap::CommandFactory as _;
+use event_schemas::BookId;
+use stores::postgres::PostgresUrl;
 
 use cli::{Cli, Command};
 use folder::Folder;
@@ -30,7 +32,12 @@ use progress::Progress;
 
 /// Answers one question. `colour` says whether `out` may be coloured.
 pub fn run(cli: &Cli, colour: bool, progress: Progress, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let folder = || Folder::find(&cli.data);
+    let folder = || {
+        let book = BookId::new(cli.book).ok_or_else(|| Failure::usage("books are numbered from 1"))?;
+        let url = cli.journal.as_deref().map(PostgresUrl::parse).transpose();
+        let url = url.map_err(|fault| Failure::usage(fault.to_string()))?;
+        Folder::find(&cli.data, url.map(|url| (url, book)))
+    };
     let outcome = match &cli.command {
         Command::Verify(arguments) => verify::run(&folder()?, arguments, cli.output, colour, progress, out),
         Command::Rebuild(arguments) => rebuild::run(&folder()?, arguments, cli.output, progress, out),

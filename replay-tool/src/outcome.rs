@@ -7,6 +7,7 @@ use ledger_core::ports::{CheckpointFault, IdIndexFault, JournalFault};
 use ledger_core::state::ApplyError;
 use projections::ports::RowsFault;
 use projections::{RunnerError, RunnerFault};
+use stores::postgres::PostgresFault;
 use stores::rocks::RocksFault;
 use stores::segments::OpenFault;
 
@@ -115,6 +116,16 @@ impl From<RocksFault> for Failure {
             RocksFault::Damaged { .. } => Self::Damaged(fault.to_string()),
             RocksFault::Locked { .. } => Self::Usage(fault.to_string()),
             _ => Self::Unreadable(fault.to_string()),
+        }
+    }
+}
+
+impl From<PostgresFault> for Failure {
+    fn from(fault: PostgresFault) -> Self {
+        match fault {
+            PostgresFault::Damaged(_) => Self::Damaged(fault.to_string()),
+            PostgresFault::Url => Self::Usage(fault.to_string()),
+            other => Self::Unreadable(other.to_string()),
         }
     }
 }

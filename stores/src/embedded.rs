@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use event_schemas::{BlockHash, BookId, Sequence};
-use ledger_core::ports::{CheckpointFault, Checkpoints, IdIndexFault, Journal, JournalFault, JournalReader};
+use ledger_core::ports::{CheckpointFault, Checkpoints, IdIndexFault, Journal, JournalFault};
 use projections::ports::RowsFault;
 
 use crate::backup;
@@ -227,7 +227,7 @@ pub(crate) fn make_private(folder: &Path) -> Result<(), EmbeddedFault> {
 }
 
 /// Makes a folder and those above it, durably.
-fn make_folder(folder: &Path) -> Result<(), EmbeddedFault> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), EmbeddedFault> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -253,22 +253,64 @@ pub fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Embedded, Embedd
     if backup::is_backup(folder) {
         return Err(EmbeddedFault::Backup(folder.to_owned()));
     }
-    let lock = FolderLock::take(folder)?;
-    let mut notices = Vec::new();
-    let mut rocks = open_rocks(folder, options, &mut notices)?;
-    // The engine trusts a checkpoint only if its digest is on the chain; here it only tells how much of the journal to scan.
-    let scan_from = rocks.sequences()?.first().copied().unwrap_or_default();
-    let journal = segments::open(&journal_storage(folder), &options.segments(), scan_from)?;
-    notices.extend(journal.notices().iter().cloned());
-    rocks = fit_rocks(folder, options, rocks, &journal, &mut notices)?;
-
-    let mut index = RunIndexOptions::new(options.book, RandomState::new().hash_one(folder));
-    index.freeze_ids = options.freeze_ids;
-    index.hash_at = Some(hash_at(&journal));
-    let mut ids = RunIndex::open(&ids_folder(folder), index)?;
-    ids.hold(lock.clone());
-    notices.extend(ids.notices().iter().cloned());
+    let mut local = Local::open(folder, options)?;
+    let journal = segments::open(&journal_storage(folder), &options.segments(), local.newest_checkpoint()?)?;
+    local.notices.extend(journal.notices().iter().cloned());
+    let Beside { ids, rocks, notices, lock } = local.fit(&journal)?;
     Ok(Embedded { journal, ids, rocks, notices, lock })
+}
+
+/// What stands beside a journal in a data folder: the id index, checkpoints and read models. All of it comes back from the
+/// journal, wherever that is kept.
+#[derive(Debug)]
+pub struct Beside {
+    /// The id index; it may be behind the journal.
+    pub ids: RunIndex,
+    /// Checkpoints and read models; clones share it.
+    pub rocks: RocksStore,
+    /// What the operator should know of this opening, in sentences.
+    pub notices: Vec<String>,
+    /// Nobody else opens the folder while this or `ids` lives.
+    pub lock: FolderLock,
+}
+
+/// A data folder that is locked, before it is known whether what it holds fits the journal.
+#[derive(Debug)]
+pub struct Local {
+    folder: PathBuf,
+    options: EmbeddedOptions,
+    lock: FolderLock,
+    rocks: RocksStore,
+    notices: Vec<String>,
+}
+
+impl Local {
+    /// Takes the lock and opens RocksDB. The folder must be there.
+    pub fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, EmbeddedFault> {
+        let lock = FolderLock::take(folder)?;
+        let mut notices = Vec::new();
+        let rocks = open_rocks(folder, options, &mut notices)?;
+        Ok(Self { folder: folder.to_owned(), options: options.clone(), lock, rocks, notices })
+    }
+
+    /// The sequence of the newest checkpoint. The engine trusts one only if its digest is on the chain; here it only tells
+    /// how much of the journal to scan.
+    pub fn newest_checkpoint(&self) -> Result<Sequence, EmbeddedFault> {
+        Ok(self.rocks.sequences()?.first().copied().unwrap_or_default())
+    }
+
+    /// Sees to it that nothing is of another journal than this one or ahead of it, and opens the id index.
+    pub fn fit(mut self, journal: &dyn Journal) -> Result<Beside, EmbeddedFault> {
+        let (folder, options) = (&self.folder, &self.options);
+        let rocks = fit_rocks(folder, options, self.rocks, journal, &mut self.notices)?;
+        let mut index = RunIndexOptions::new(options.book, RandomState::new().hash_one(folder));
+        index.freeze_ids = options.freeze_ids;
+        index.hash_at = Some(hash_at(journal)?);
+        let mut ids = RunIndex::open(&ids_folder(folder), index)?;
+        ids.hold(self.lock.clone());
+        self.notices.extend(ids.notices().iter().cloned());
+        Ok(Beside { ids, rocks, notices: self.notices, lock: self.lock })
+    }
 }
 
 /// Opens the journal of a data folder for reading only, beside its writer or without one. It takes no lock.
@@ -277,9 +319,9 @@ pub fn reader(folder: &Path) -> Result<SegmentReader, EmbeddedFault> {
 }
 
 /// Tells the id index which block of the journal holds a sequence.
-fn hash_at(journal: &SegmentJournal) -> BlockHashAt {
-    let reader = Mutex::new(journal.segment_reader());
-    Arc::new(move |sequence| {
+fn hash_at(journal: &dyn Journal) -> Result<BlockHashAt, EmbeddedFault> {
+    let reader = Mutex::new(journal.reader()?);
+    Ok(Arc::new(move |sequence| {
         let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         match reader.block_at(sequence) {
             Ok(block) => block.map(|block| block.hash()),
@@ -288,7 +330,7 @@ fn hash_at(journal: &SegmentJournal) -> BlockHashAt {
                 None
             }
         }
-    })
+    }))
 }
 
 /// Opens RocksDB, moving one aside that can't be read.
@@ -347,11 +389,11 @@ fn fit_rocks(
     folder: &Path,
     options: &EmbeddedOptions,
     rocks: RocksStore,
-    journal: &SegmentJournal,
+    journal: &dyn Journal,
     notices: &mut Vec<String>,
 ) -> Result<RocksStore, EmbeddedFault> {
     let head = journal.head().sequence;
-    let first = journal.segment_reader().block_at(Sequence(1))?.map(|block| block.hash());
+    let first = journal.reader()?.block_at(Sequence(1))?.map(|block| block.hash());
     let origin = rocks.origin()?;
     // What does not say where it comes from may be another journal's.
     let strange = if origin.is_some() { origin != first } else { holds_anything(&rocks, options)? };
@@ -397,12 +439,12 @@ fn holds_anything(rocks: &RocksStore, options: &EmbeddedOptions) -> Result<bool,
 fn note_origin(
     rocks: RocksStore,
     first: Option<BlockHash>,
-    journal: &SegmentJournal,
+    journal: &dyn Journal,
 ) -> Result<RocksStore, EmbeddedFault> {
     if let Some(first) = first {
         rocks.set_origin(first)?;
     } else {
-        let hash_at = hash_at(journal);
+        let hash_at = hash_at(journal)?;
         rocks.note_origin_first(Box::new(move || hash_at(Sequence(1))));
     }
     Ok(rocks)

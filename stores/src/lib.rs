@@ -15,6 +15,8 @@ pub mod embedded;
 #[cfg(feature = "segments")]
 pub mod ids;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "rocks")]
 pub mod rocks;
 #[cfg(feature = "segments")]

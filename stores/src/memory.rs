@@ -133,7 +133,7 @@ fn unknown() -> AppendError {
 }
 
 /// Panics unless the blocks continue the journal: a writer that appends anything else has a bug.
-fn assert_follows(book: BookId, head: Head, blocks: &[Block]) {
+pub(crate) fn assert_follows(book: BookId, head: Head, blocks: &[Block]) {
     let (mut sequence, mut hash) = (head.sequence, head.hash);
     let (mut recorded_at, mut epoch) = (head.recorded_at, head.epoch);
     for block in blocks {

@@ -17,7 +17,7 @@ use crate::{EngineArgs, Ids};
 pub(super) fn measure(rounds: usize, transfers: u64, dir: &Path) -> anyhow::Result<Vec<Replayed>> {
     let folder = tempfile::Builder::new().prefix("bench-replay-").tempdir_in(dir)?;
     let data = folder.path().join("data");
-    fill(&data, &EngineArgs { transfers, accounts: 100_000, batch: 8_190, ids: Ids::Random })?;
+    fill(&data, &EngineArgs { transfers, accounts: 100_000, batch: 8_190, journal: None, ids: Ids::Random })?;
     let options = EmbeddedOptions::default();
     let (mut states, mut models, mut events) = (Vec::new(), Vec::new(), 0);
     for round in 0..rounds {

@@ -179,6 +179,9 @@ impl Auditor {
     /// What an event takes from a customer who has limits.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what else there is takes nothing from a customer")]
     fn charge_due(&self, event: &Event) -> Option<Charge> {
+        if self.limits.is_empty() {
+            return None;
+        }
         let (from, to, amount, hold) = match &event.body {
             EventBody::EntryPosted(entry)
                 if matches!(entry.kind, EntryKind::Withdrawal | EntryKind::Transfer | EntryKind::TransferUpTo) =>

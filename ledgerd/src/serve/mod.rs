@@ -9,6 +9,7 @@
 mod health;
 mod http;
 pub mod past;
+mod place;
 mod runner;
 
 use std::future::Future;
@@ -17,12 +18,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use commands_api::{ApiParts, ApiState, Budgets, Feeds, KeyRing};
-use event_schemas::Timestamp;
+use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
-use stores::embedded::{self, Embedded, EmbeddedOptions};
+use stores::postgres::LeaseWatch;
 use stores::scrub::{Scrub, ScrubOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use crate::config::{Config, LogFormat, Switch};
 use crate::{keys, telemetry};
 use health::Health;
+use place::Place;
 use runner::ReadModels;
 
 /// `ledgerd serve`: binds, serves until SIGTERM or SIGINT, ends in order.
@@ -97,7 +98,7 @@ pub async fn serve(
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
     let opening = config.clone();
-    let Opened { engine, read_models, feeds, keys, fresh } =
+    let Opened { engine, read_models, feeds, keys, lease, fresh } =
         tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
@@ -119,6 +120,8 @@ pub async fn serve(
     });
     let scrub = match config.scrub.mib_per_second {
         0 => None,
+        // Blocks in a database are the database's to keep whole.
+        _ if config.journal.url.is_some() => None,
         rate => Some(Scrub::start(
             &config.data,
             ScrubOptions {
@@ -150,8 +153,12 @@ pub async fn serve(
     if config.log.format == LogFormat::Pretty {
         greet(&config, address, fresh);
     }
+    let mut overtaken = None;
     http::run(listener, router, bounds(&config), async {
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            by = lost(lease) => overtaken = Some(by),
+        }
         let _ = draining.send(true);
     })
     .await;
@@ -166,7 +173,25 @@ pub async fn serve(
         tracing::info!(sequence = head.0, "stopped");
     })
     .await?;
-    Ok(())
+    match overtaken {
+        None => Ok(()),
+        Some(by) => anyhow::bail!(
+            "another writer has taken over this book (epoch {}): nothing more was written here. Start this one with \
+             --standby if it is to wait for its turn",
+            by.0
+        ),
+    }
+}
+
+/// Is ready when another writer has taken over. Whoever asks then must be told by that one.
+async fn lost(lease: Option<LeaseWatch>) -> Epoch {
+    let Some(lease) = lease else { return std::future::pending().await };
+    loop {
+        if let Some(by) = lease.lost_to() {
+            return by;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 struct Opened {
@@ -174,40 +199,24 @@ struct Opened {
     read_models: Option<ReadModels>,
     feeds: Feeds,
     keys: KeyRing,
+    /// Of a journal in a database: whether another writer has taken over.
+    lease: Option<LeaseWatch>,
     /// Whether the folder was made now.
     fresh: bool,
 }
 
 /// Everything that waits for the disk.
 fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Result<Opened> {
-    let mut options = EmbeddedOptions {
-        book: config.book_id(),
-        witness: config.journal.witness.clone(),
-        ..EmbeddedOptions::default()
-    };
-    if let Some(bytes) = config.journal.segment_bytes {
-        options.segment_bytes = bytes;
-    }
-    let place = || format!("the data folder {}", config.data.display());
-    let fresh = !embedded::exists(&config.data).with_context(place)?;
-    if fresh {
-        make_private(&config.data).with_context(place)?;
-        embedded::create(&config.data, &options).with_context(place)?;
-    }
-    let embedded = embedded::open(&config.data, &options).with_context(place)?;
-    let Embedded { journal, ids, rocks, notices, .. } = embedded;
+    let Place { journal, ids, rocks, feed, feeds, notices, lease, fresh } = place::open(config)?;
     for notice in &notices {
         tracing::warn!("{notice}");
     }
     keys::ensure_admin_key(&config.data, &config.tenant)?;
     let keys = KeyRing::of_file(keys::key_file(&config.data))?;
-    let feed = journal.segment_reader();
-    let reader = feed.another();
-    let feeds: Feeds = Arc::new(move || Box::new(reader.another()));
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let engine = Engine::start(EngineParts {
-        journal: Box::new(journal),
+        journal,
         ids: Box::new(ids),
         checkpoints: Arc::new(rocks.clone()),
         clock: system_clock(),
@@ -222,7 +231,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         Switch::On => Some(ReadModels::start(feed, rocks)?),
         Switch::Off => None,
     };
-    Ok(Opened { engine, read_models, feeds, keys, fresh })
+    Ok(Opened { engine, read_models, feeds, keys, lease, fresh })
 }
 
 /// Makes the data folder, if it is not there, for its owner alone: the journal holds everybody's money and texts. A folder

@@ -162,6 +162,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    if config.journal.url.is_some() {
+        bail!("the past is served from a journal in a data folder; one in PostgreSQL is not supported yet");
+    }
     let started = Instant::now();
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;

@@ -1,6 +1,9 @@
 //! What the tests of the whole have in common: a ledgerd process that can be killed, and a client.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod load;
+pub mod postgres;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

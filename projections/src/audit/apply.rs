@@ -189,11 +189,8 @@ impl Projection for Audit {
             Cause::Verdict { .. } => ActCause::Verdict,
         };
         let (command, actor) = event.cause.command().unwrap_or((CommandId(0), PrincipalId::ENGINE));
-        let outcome = match &event.body {
-            EventBody::CommandRejected(rejected) => rejected.rejection.code(),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "only a rejection rejects")]
-            _ => ACCEPTED,
-        };
+        let outcome =
+            if let EventBody::CommandRejected(rejected) = &event.body { rejected.rejection.code() } else { ACCEPTED };
         let sequence = place.sequence;
         self.by_actor.push((actor, sequence));
         if !about.posts {

@@ -164,7 +164,7 @@ pub fn audit_page(
 }
 
 /// The acts about an account: what posts to it, and the rest.
-fn of_account<'a>(rows: &'a dyn ReadRows, pages: Pages, account: AccountId) -> [Source<'a>; 2] {
+fn of_account(rows: &dyn ReadRows, pages: Pages, account: AccountId) -> [Source<'_>; 2] {
     let posted = move |sequence| PostingRow::key_bytes(&PostingKey { account, sequence, posting: 0 });
     let other = move |at| AccountActRow::key_bytes(&(account, at));
     [

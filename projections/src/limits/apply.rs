@@ -41,34 +41,29 @@ impl Limits {
         Ok(self.customers.put(rows, &key, row)?)
     }
 
-    fn charged(&mut self, rows: &dyn ReadRows, place: Place, charged: &LimitCharged) -> Result<(), ApplyFault> {
+    fn charged(&mut self, rows: &dyn ReadRows, sequence: Sequence, charged: &LimitCharged) -> Result<(), ApplyFault> {
         let row = self.customers.get_mut(rows, &(charged.owner.clone(), charged.currency))?;
         let Some(row) = row.filter(|row| row.version == charged.version && row.caps == charged.caps) else {
             return contradiction(format!("a charge to limits of version {}, which are not in force", charged.version));
         };
-        let after = Used {
-            at: place.recorded_at,
-            on: charged.day,
-            day_minor: charged.day_used_minor,
-            month_minor: charged.month_used_minor,
-        };
-        // Between two settings, usage goes on from what it was; a setting may begin it anew.
-        if row.changed_sequence != row.set_sequence
-            && let Some(before) = row.used
-        {
-            let day_minor = if before.on == charged.day { before.day_minor } else { 0 };
-            let month_minor = if before.on.month_start() == charged.day.month_start() { before.month_minor } else { 0 };
-            let expected = [day_minor, month_minor].map(|used_minor| used_minor.checked_add(charged.amount_minor));
-            let used = [after.day_minor, after.month_minor];
-            if expected != used.map(Some) {
-                return contradiction(format!(
-                    "a charge of {} after which {used:?} is used of day and month, and {:?} before it",
-                    charged.amount_minor,
-                    [day_minor, month_minor]
-                ));
-            }
+        let (day_minor, month_minor) = (charged.day_used_minor, charged.month_used_minor);
+        // Usage goes on from what it was, whatever limits were set meanwhile, and never runs backwards.
+        let before = row.used.unwrap_or(Used { on: charged.day, day_minor: 0, month_minor: 0 });
+        if charged.day < before.on {
+            return contradiction(format!("a charge for {} after one for {}", charged.day, before.on));
         }
-        let windows = [charged.amount_minor, after.day_minor, after.month_minor];
+        let of_day = if before.on == charged.day { before.day_minor } else { 0 };
+        let same_month = before.on.month_start() == charged.day.month_start();
+        let of_month = if same_month { before.month_minor } else { 0 };
+        let expected = [of_day, of_month].map(|used_minor| used_minor.checked_add(charged.amount_minor));
+        if expected != [Some(day_minor), Some(month_minor)] {
+            let (amount, after) = (charged.amount_minor, [day_minor, month_minor]);
+            return contradiction(format!(
+                "a charge of {amount} after which {after:?} is used of day and month, and {:?} before it",
+                [of_day, of_month]
+            ));
+        }
+        let windows = [charged.amount_minor, day_minor, month_minor];
         let above = windows.into_iter().zip(row.caps.all()).find(|(used, cap)| cap.is_some_and(|cap| *used > cap));
         if let Some((used_minor, _)) = above {
             return contradiction(format!("a charge that brings a limit to {used_minor}, above its cap"));
@@ -76,8 +71,8 @@ impl Limits {
         if charged.amount_minor <= 0 {
             return contradiction(format!("a charge of {}", charged.amount_minor));
         }
-        row.used = Some(after);
-        row.changed_sequence = place.sequence;
+        row.used = Some(Used { on: charged.day, day_minor, month_minor });
+        row.changed_sequence = sequence;
         Ok(())
     }
 
@@ -98,7 +93,7 @@ impl Limits {
             before.month_minor.checked_sub(given(before.on.month_start() == released.day.month_start())),
         );
         let (day_minor, month_minor) = (released.day_used_minor, released.month_used_minor);
-        let goes_on = row.changed_sequence == row.set_sequence || expected == (Some(day_minor), Some(month_minor));
+        let goes_on = expected == (Some(day_minor), Some(month_minor));
         if !goes_on || day_minor < 0 || month_minor < 0 || released.amount_minor <= 0 {
             let after = [day_minor, month_minor];
             return contradiction(format!("after hold {hold}, {after:?} is used of day and month, not {expected:?}"));
@@ -169,7 +164,7 @@ impl Projection for Limits {
         let sequence = place.sequence;
         match &event.body {
             EventBody::LimitsSet(set) => self.set(rows, sequence, set),
-            EventBody::LimitCharged(charged) => self.charged(rows, place, charged),
+            EventBody::LimitCharged(charged) => self.charged(rows, sequence, charged),
             EventBody::LimitReleased(released) => self.released(rows, sequence, released),
             EventBody::CalendarPublished(calendar) => self.published(rows, sequence, calendar, changes),
             EventBody::BookOpened(_)

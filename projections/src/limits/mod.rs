@@ -5,7 +5,8 @@
 //! - [`apply`]: events carry the usage after them; it is compared with that before and taken over.
 //! - [`queries`]: headroom at a moment: usage counts as nothing once its day or month is over.
 //!
-//! The calendar is replaced as a whole, so headroom at a moment before the newest calendar's first day is not known.
+//! Usage never runs backwards: a moment of a day before the last charge is taken for the day of the charge, as it is when money
+//! leaves. The calendar is replaced as a whole, so headroom at a moment before the newest calendar's first day is not known.
 
 pub mod apply;
 pub mod queries;

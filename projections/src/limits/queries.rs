@@ -61,43 +61,44 @@ pub struct HeadroomPage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Today {
     day: CivilDate,
-    next_day_at: Timestamp,
+    next_day_at: Option<Timestamp>,
     next_month_at: Option<Timestamp>,
 }
 
-fn today(rows: &dyn ReadRows, at: Timestamp) -> Result<Option<Today>, RowsFault> {
+/// The day of a moment; `None` if the calendar does not know. A day before that which usage was last counted for is taken for
+/// that day, as it is when money leaves: usage never runs backwards.
+fn today(rows: &dyn ReadRows, at: Timestamp, counted: Option<CivilDate>) -> Result<Option<Today>, RowsFault> {
+    let behind = behind_key(&DayRow::key_bytes(&at));
     let mut found = None;
-    scan::<DayRow>(rows, &[], Some(&behind_key(&DayRow::key_bytes(&at))), true, &mut |_, row| {
+    scan::<DayRow>(rows, &[], Some(&behind), true, &mut |_, row| {
         found = Some(row);
         ControlFlow::Break(())
     })?;
     let Some(DayRow { day, ends: false }) = found else { return Ok(None) };
-    let month = day.month_start();
+    let day = counted.map_or(day, |counted| counted.max(day));
     let (mut next_day_at, mut next_month_at) = (None, None);
-    scan::<DayRow>(rows, &behind_key(&DayRow::key_bytes(&at)), None, false, &mut |starts_at, row| {
-        next_day_at.get_or_insert(starts_at);
-        if row.day.month_start() == month {
+    scan::<DayRow>(rows, &behind, None, false, &mut |starts_at, row| {
+        if row.day > day {
+            next_day_at.get_or_insert(starts_at);
+        }
+        if row.day <= day || row.day.month_start() == day.month_start() {
             return ControlFlow::Continue(());
         }
         next_month_at = Some(starts_at);
         ControlFlow::Break(())
     })?;
-    Ok(next_day_at.map(|next_day_at| Today { day, next_day_at, next_month_at }))
+    Ok(Some(Today { day, next_day_at, next_month_at }))
 }
 
-/// What is left at a moment, of which `today` is the day. What was counted last may lie behind the moment by the clock of
-/// whoever asks; it is counted all the same, in its own day.
+/// What is left at a moment.
 fn of(
     rows: &dyn ReadRows,
     (owner, currency): (Box<str>, Currency),
     row: &CustomerRow,
-    (at, today): (Timestamp, Option<Today>),
+    at: Timestamp,
     sequence: Sequence,
 ) -> Result<Headroom, RowsFault> {
-    let today = match row.used {
-        Some(used) if used.at > at => self::today(rows, used.at)?,
-        _ => today,
-    };
+    let today = today(rows, at, row.used.map(|used| used.on))?;
     let caps = row.caps;
     let (day_used, month_used) = match (row.used, today) {
         (None, _) => (0, 0),
@@ -116,7 +117,7 @@ fn of(
     };
     let windows = [
         window(LimitWindow::PerTransfer, caps.per_transfer_minor, 0, None),
-        window(LimitWindow::Day, caps.daily_minor, day_used, today.map(|today| today.next_day_at)),
+        window(LimitWindow::Day, caps.daily_minor, day_used, today.and_then(|today| today.next_day_at)),
         window(LimitWindow::Month, caps.monthly_minor, month_used, today.and_then(|today| today.next_month_at)),
     ];
     let left_minor = windows.iter().filter_map(|window| window.left_minor).min();
@@ -125,7 +126,7 @@ fn of(
 }
 
 /// What a customer may still let go in a currency at a moment; `None` if no limits were ever set. What was used before the
-/// day last counted is not kept, so a moment before the last charge is taken as that of the charge.
+/// day last counted is not kept, so a moment of an earlier day is taken for that day.
 pub fn headroom(
     rows: &dyn ReadRows,
     owner: &str,
@@ -135,7 +136,7 @@ pub fn headroom(
     let sequence = rows.checkpoint(super::NAME)?;
     let key = (owner.into(), currency);
     let Some(row) = get::<CustomerRow>(rows, &key)? else { return Ok(None) };
-    of(rows, key, &row, (at, today(rows, at)?), sequence).map(Some)
+    of(rows, key, &row, at, sequence).map(Some)
 }
 
 /// What a customer may still let go at a moment, likewise: at most `limit` currencies behind `after`.
@@ -147,7 +148,6 @@ pub fn headrooms(
     limit: usize,
 ) -> Result<HeadroomPage, RowsFault> {
     let sequence = rows.checkpoint(super::NAME)?;
-    let today = today(rows, at)?;
     let mut prefix = Vec::new();
     put_key_text(&mut prefix, owner);
     let to = behind_prefix(&prefix);
@@ -162,7 +162,7 @@ pub fn headrooms(
     let more = found.len() > limit;
     found.truncate(limit);
     let limits: Vec<_> =
-        found.into_iter().map(|(key, row)| of(rows, key, &row, (at, today), sequence)).collect::<Result<_, _>>()?;
+        found.into_iter().map(|(key, row)| of(rows, key, &row, at, sequence)).collect::<Result<_, _>>()?;
     let next = if more { limits.last().map(|last| last.currency) } else { None };
     Ok(HeadroomPage { limits, next, sequence })
 }

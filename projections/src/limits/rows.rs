@@ -7,7 +7,7 @@ use event_schemas::{CivilDate, Currency, Sequence, Timestamp};
 use crate::ports::{ColumnType, Table};
 use crate::table::{
     Row, currency_of, key_number, key_text, key_time, put_key_number, put_key_text, put_key_time, put_sequence,
-    put_time, sequence, time,
+    sequence,
 };
 
 /// The limits and the usage of customers.
@@ -27,7 +27,6 @@ pub static CUSTOMERS: Table = Table {
         ("limits_month", ColumnType::Flag),
         ("monthly_minor", ColumnType::Minor),
         ("counted", ColumnType::Flag),
-        ("counted_at", ColumnType::Time),
         ("counted_on", ColumnType::Date),
         ("day_used_minor", ColumnType::Minor),
         ("month_used_minor", ColumnType::Minor),
@@ -60,8 +59,6 @@ pub static DAYS: Table = Table {
 /// What a customer has used of the windows that were last counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
-    /// When the last charge was recorded.
-    pub at: Timestamp,
     /// The day last counted, in the book's zone; its month follows from it.
     pub on: CivilDate,
     /// What is used of that day, in minor units.
@@ -119,8 +116,7 @@ impl Row for CustomerRow {
             put_cap(out, cap);
         }
         out.push(u8::from(self.used.is_some()));
-        let used = self.used.unwrap_or(Used { at: Timestamp(0), on: CivilDate::MIN, day_minor: 0, month_minor: 0 });
-        put_time(out, used.at);
+        let used = self.used.unwrap_or(Used { on: CivilDate::MIN, day_minor: 0, month_minor: 0 });
         put_date(out, used.on);
         put_signed(out, used.day_minor);
         put_signed(out, used.month_minor);
@@ -133,7 +129,6 @@ impl Row for CustomerRow {
         let (per_transfer_minor, daily_minor, monthly_minor) = (cap(reader)?, cap(reader)?, cap(reader)?);
         let counted = reader.flag("counted")?;
         let used = Used {
-            at: time(reader)?,
             on: reader.date()?,
             day_minor: reader.signed("used of the day")?,
             month_minor: reader.signed("used of the month")?,

@@ -57,6 +57,7 @@ impl Notifications {
         }
     }
 
+    #[expect(clippy::borrowed_box, reason = "preferences are looked up by it")]
     fn tell_customer(&mut self, of: &mut Of<'_>, owner: &Box<str>, told: &Told<'_>) -> Result<(), ApplyFault> {
         queue(&mut self.preferences, &mut self.notices, of, owner, told)
     }
@@ -166,6 +167,7 @@ impl Notifications {
 }
 
 /// Queues a notice, by the channels that the customer wants.
+#[expect(clippy::borrowed_box, reason = "preferences are looked up by it")]
 fn queue(
     preferences: &mut Cached<PreferencesRow>,
     notices: &mut Vec<(Vec<u8>, Vec<u8>)>,

@@ -8,10 +8,10 @@ use std::time::Instant;
 use event_schemas::{Block, Sequence};
 use stores::segments::{self, OpenFault, WalkReport};
 
-use super::audit;
 use super::replay::Replay;
 use super::report::{Check, Finding};
-use crate::folder::Folder;
+use super::{audit, postgres};
+use crate::folder::{Folder, Place};
 use crate::outcome::Failure;
 use crate::progress::Progress;
 
@@ -54,14 +54,18 @@ pub(super) fn walk(
             replay
         });
         let auditing = scope.spawn(move || audit::run(audited));
-        let walked = segments::walk(&folder.storage(), &mut |segment, offset, block| {
+        let mut visit = |segment, offset, block: &Block| {
             bar.set_position(block.header().last_sequence().0);
             let placed = Arc::new(Placed { segment, offset, block: block.clone() });
             match (to_replay.send(Arc::clone(&placed)), to_audit.send(placed)) {
                 (Ok(()), Ok(())) => ControlFlow::Continue(()),
                 _ => ControlFlow::Break(()),
             }
-        });
+        };
+        let walked = match folder.place() {
+            Place::Segments => segments::walk(&folder.storage(), &mut visit).map(Ok),
+            Place::Postgres(url, book) => Ok(postgres::walk(url, *book, durable, &mut visit)),
+        };
         drop((to_replay, to_audit));
         // A thread that panicked found a bug: its panic goes on here.
         let replay = replaying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -70,7 +74,9 @@ pub(super) fn walk(
     });
     let seconds = start.elapsed().as_secs_f64();
     let (checks, report) = match walked {
-        Ok(report) => (checks_of(&report), Some(report)),
+        Ok(Ok(report)) => (checks_of(folder.place(), &report), Some(report)),
+        // What can't be reached is no finding.
+        Ok(Err(failure)) => return Err(failure),
         Err(fault @ (OpenFault::Io(_) | OpenFault::NoSpace(_))) => return Err(fault.into()),
         Err(fault) => (checks_of_fault(&fault), None),
     };
@@ -88,11 +94,20 @@ pub(super) fn finding(found: &segments::Finding) -> Finding {
     }
 }
 
-fn checks_of(report: &WalkReport) -> Vec<Check> {
+fn checks_of(place: &Place, report: &WalkReport) -> Vec<Check> {
     let (anchor, chain): (Vec<_>, Vec<_>) =
         report.findings.iter().map(finding).partition(|found| found.segment.is_none());
     let count = |findings: &[Finding]| findings.len() as u64;
     let WalkReport { blocks, frames, segments, .. } = report;
+    if let Place::Postgres(..) = place {
+        let (rows, lease): (Vec<_>, Vec<_>) =
+            anchor.into_iter().partition(|found| found.file.as_deref() == Some("events"));
+        return vec![
+            Check::done("lease", "its head is the newest block's", count(&lease), lease.first().cloned()),
+            Check::done("chain", format!("{blocks} blocks"), count(&chain), chain.first().cloned()),
+            Check::done("rows", format!("{} events", report.sequence), count(&rows), rows.first().cloned()),
+        ];
+    }
     let checked = format!("{blocks} blocks, {frames} frames, {segments} segments");
     vec![
         Check::done("anchor", "2 slots", count(&anchor), anchor.first().cloned()),

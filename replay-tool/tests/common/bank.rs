@@ -44,7 +44,7 @@ fn openings() -> Vec<Command> {
             code: format!("bank:{number}").into(),
             kind: AccountKind::Liability,
             currency: "EUR".parse().unwrap(),
-            owner: "".into(),
+            owner: format!("customer:{}", number % 7).into(),
             policy: BalancePolicy::NO_OVERDRAFT,
         })
     };

@@ -34,6 +34,8 @@ impl Shared {
         // Written files reach the disk as they grow rather than in one stall at their end, which the journal would feel.
         options.set_bytes_per_sync(1 << 20);
         options.set_wal_bytes_per_sync(1 << 20);
+        // The list of files is a few KiB; four MiB reserved for it would be missing to the journal on a disk that is nearly full.
+        options.set_manifest_preallocation_size(64 << 10);
         options.set_keep_log_file_num(2);
         options.set_max_log_file_size(1 << 20);
         options.set_log_level(LogLevel::Warn);

@@ -1,0 +1,94 @@
+//! Where the book is kept: its journal in the data folder or in PostgreSQL, and what stands beside it in the data folder either
+//! way. What follows in `serve` does not know the difference.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use commands_api::Feeds;
+use ledger_core::ports::Journal;
+use projections::ports::EventFeed;
+use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
+use stores::ids::RunIndex;
+use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions};
+use stores::rocks::RocksStore;
+
+use super::make_private;
+use crate::config::{Config, JournalUrl};
+
+/// An open book.
+pub(super) struct Place {
+    pub(super) journal: Box<dyn Journal>,
+    pub(super) ids: RunIndex,
+    pub(super) rocks: RocksStore,
+    /// A feed for the read models.
+    pub(super) feed: Box<dyn EventFeed>,
+    /// More feeds, for those who read events.
+    pub(super) feeds: Feeds,
+    pub(super) notices: Vec<String>,
+    pub(super) lease: Option<LeaseWatch>,
+    /// Whether the folder was made now.
+    pub(super) fresh: bool,
+}
+
+/// Opens the book, and makes an empty one where there is none.
+pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
+    let mut options = EmbeddedOptions {
+        book: config.book_id(),
+        witness: config.journal.witness.clone(),
+        ..EmbeddedOptions::default()
+    };
+    if let Some(bytes) = config.journal.segment_bytes {
+        options.segment_bytes = bytes;
+    }
+    match &config.journal.url {
+        None => in_the_folder(config, &options),
+        Some(url) => in_postgres(config, &options, url),
+    }
+}
+
+fn in_the_folder(config: &Config, options: &EmbeddedOptions) -> anyhow::Result<Place> {
+    let place = || format!("the data folder {}", config.data.display());
+    let fresh = !embedded::exists(&config.data).with_context(place)?;
+    if fresh {
+        make_private(&config.data).with_context(place)?;
+        embedded::create(&config.data, options).with_context(place)?;
+    }
+    let Embedded { journal, ids, rocks, notices, .. } = embedded::open(&config.data, options).with_context(place)?;
+    let feed = journal.segment_reader();
+    let reader = feed.another();
+    let feeds: Feeds = Arc::new(move || Box::new(reader.another()));
+    let (journal, feed) = (Box::new(journal), Box::new(feed));
+    Ok(Place { journal, ids, rocks, feed, feeds, notices, lease: None, fresh })
+}
+
+fn in_postgres(config: &Config, options: &EmbeddedOptions, url: &JournalUrl) -> anyhow::Result<Place> {
+    let place = || format!("the data folder {}", config.data.display());
+    if embedded::exists(&config.data).with_context(place)? {
+        anyhow::bail!(
+            "{} holds a journal of its own: name another folder with --data, or leave --journal out",
+            config.data.display()
+        );
+    }
+    let fresh = !config.data.exists();
+    make_private(&config.data).with_context(place)?;
+    // The lock first: two processes on one folder must not take the lease from each other.
+    let local = Local::open(&config.data, options).with_context(place)?;
+    let mut postgres = PostgresOptions::new(url.parse()?, config.book_id());
+    postgres.holder = holder();
+    postgres.lease_ttl = Duration::from_millis(config.journal.lease_ms);
+    postgres.standby = config.journal.standby;
+    postgres.allow_unsafe_server = config.journal.allow_unsafe_server;
+    let journal = PostgresJournal::open(&postgres)?;
+    let Beside { ids, rocks, notices, .. } = local.fit(&journal).with_context(place)?;
+    let (feed, readers, lease) = (journal.postgres_reader(), journal.readers(), journal.watch());
+    let feeds: Feeds = Arc::new(move || Box::new(readers()));
+    let (journal, feed) = (Box::new(journal), Box::new(feed));
+    Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })
+}
+
+/// How this process calls itself to those who look at the lease.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} on {}", std::process::id(), host.trim())
+}
