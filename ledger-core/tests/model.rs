@@ -15,7 +15,7 @@ mod desk;
 use std::collections::BTreeMap;
 
 use bookkeeper::Model;
-use desk::streams::stream;
+use desk::streams::{stream, stream_of};
 use desk::{ACTOR, Desk, NOON, recorded};
 use event_schemas::{Command, CommandBody, CommandId, CustomerId, Event, EventBody, Timestamp, testing};
 use ledger_core::bound;
@@ -257,4 +257,46 @@ fn streams_reach_what_they_should() {
         assert!(met.get(name).is_some_and(|count| *count > 5), "{name}: {met:?}");
     }
     assert!(met["ledger.entry.posted.v1"] > 500, "{met:?}");
+}
+
+/// The short streams of `machine.rs` reach limits too, and some go on into another day and another month.
+#[test]
+fn short_streams_reach_limits_across_days_and_months() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut met = BTreeMap::<&str, u32>::new();
+    let times: Vec<_> = (0..40).map(|step| step * 300_000).collect();
+    for _ in 0..6_000 {
+        let commands = stream_of(26).new_tree(&mut runner).unwrap().current();
+        let mut before = None;
+        for event in run(&commands, &[], &times).1 {
+            let mut meet = |name| *met.entry(name).or_default() += 1;
+            match &event.body {
+                EventBody::CommandRejected(rejected) => meet(rejected.rejection.code()),
+                EventBody::LimitReleased(released) if before.is_some_and(|day| day != released.day) => {
+                    meet("given back to a day that is over");
+                }
+                EventBody::LimitCharged(charged) => {
+                    let other = before.replace(charged.day).filter(|day| *day != charged.day);
+                    meet(match other {
+                        None => "charged",
+                        Some(day) if day.month_start() == charged.day.month_start() => "charged on another day",
+                        Some(_) => "charged in another month",
+                    });
+                }
+                other => meet(other.type_name()),
+            }
+        }
+    }
+    for name in [
+        "charged",
+        "charged on another day",
+        "charged in another month",
+        "ledger.limit.released.v1",
+        "given back to a day that is over",
+        "limit_exceeded",
+        "calendar_missing",
+    ] {
+        assert!(met.get(name).is_some_and(|count| *count > 1), "{name}: {met:?}");
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use stores::backup::{self, AcceptRollback, Made, RestoreOptions, Restored};
 
 use crate::cli::{Output, Settings};
+use crate::config::Config;
 use crate::progress::Bytes;
 
 /// What is said whenever a backup is made or put back: it is found out too late otherwise.
@@ -77,6 +78,7 @@ pub fn run(args: BackupArgs, output: Output) -> anyhow::Result<()> {
     }
     let Some(to) = args.to else { anyhow::bail!("name the folder of the backup with --to") };
     let config = Settings { config: args.config, data: args.data, ..Settings::default() }.load()?;
+    of_segments(&config)?;
     let made = {
         let bar = Bytes::new("backing up");
         backup::back_up(&config.data, &to, now(), &mut |copied| bar.set(copied))?
@@ -132,6 +134,7 @@ fn print(made: &Made, folder: &Path, what: &str, output: Output) -> anyhow::Resu
 pub fn restore(args: RestoreArgs, output: Output) -> anyhow::Result<()> {
     let settings = Settings { config: args.config, data: args.data, witness: args.witness, ..Settings::default() };
     let config = settings.load()?;
+    of_segments(&config)?;
     let accept = match (args.accept_rollback_to, args.actor, args.reason) {
         (Some(to), Some(actor), Some(reason)) => Some(AcceptRollback { to: Sequence(to), actor, reason }),
         _ => None,
@@ -166,6 +169,16 @@ fn print_restored(restored: &Restored, data: &Path, output: Output) -> anyhow::R
                 println!("  note: {notice}");
             }
         }
+    }
+    Ok(())
+}
+
+/// A journal in a database is backed up by the means of the database.
+pub(crate) fn of_segments(config: &Config) -> anyhow::Result<()> {
+    if config.journal.url.is_some() {
+        anyhow::bail!(
+            "the journal is in a database: this is for journals in a data folder; use the database's own means"
+        );
     }
     Ok(())
 }

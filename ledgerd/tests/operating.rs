@@ -299,7 +299,15 @@ async fn the_past_is_served_beside_the_present_and_takes_no_commands() {
         assert_eq!(found.status, expected, "{found:?}");
     }
     assert!(past.terminate().success());
+    // Who reads an account is on record, in a log that is proved and backed up with the book.
+    client.balance("load:3").await;
     assert!(server.terminate().success());
+    let reads = replay(&data, &["events", "--access", "--type", "access.logged", "--output", "json"]);
+    let read: Value = serde_json::from_str(reads.lines().last().unwrap()).unwrap();
+    assert_eq!((&read["data"]["operation"], &read["data"]["status"]), (&json!("get_balance"), &json!(200)), "{read}");
+    let report: Value = serde_json::from_str(&replay(&data, &["verify", "--output", "json"])).unwrap();
+    let checked = report["checks"].as_array().unwrap().iter().find(|check| check["check"] == "access log").unwrap();
+    assert_eq!(checked["result"], "ok", "{checked}");
 
     // Without a writer: nothing in the folder is changed, and a time names the same moment.
     let before = bytes_of(&data);
@@ -322,7 +330,10 @@ async fn the_past_is_served_beside_the_present_and_takes_no_commands() {
     }
 
     // A backup has no keys: its server makes one of its own and tells where.
-    said(folder.path(), &["backup", "--to", "backup"]);
+    let made = said(folder.path(), &["backup", "--to", "backup"]);
+    let names: Vec<_> = made["journals"].as_array().unwrap().iter().map(|journal| journal["name"].clone()).collect();
+    assert_eq!(names, [json!("journal"), json!("access")]);
+    replay(&folder.path().join("backup"), &["events", "--access", "--output", "json"]);
     let backup = folder.path().join("backup");
     let before = bytes_of(&backup);
     let past = Server::try_start(&backup, 0, &["--read-only"]).unwrap();

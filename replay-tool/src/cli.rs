@@ -65,6 +65,7 @@ pub enum Command {
   replay-tool events --limit 20
   replay-tool events --account berka:2378 --type entry.posted
   replay-tool events --type command.rejected --since 2026-11-21 --output json
+  replay-tool events --access --since 2026-11-21
   replay-tool events --follow --output json | jq .type")]
     Events(EventsArgs),
     /// Postings or end-of-day balances for spreadsheets and other ledgers.
@@ -170,6 +171,9 @@ pub struct EventsArgs {
     /// At most so many.
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<u64>,
+    /// Of the access log, where it stands who looked at what, instead of the book.
+    #[arg(long, conflicts_with = "account")]
+    pub access: bool,
     /// Go on with what is recorded from now on; without `--from` or `--since` only that. Ends with Ctrl-C.
     #[arg(long, conflicts_with_all = ["to", "until"])]
     pub follow: bool,

@@ -152,7 +152,18 @@ impl Folder {
 
     /// The journal, up to where it is durable now.
     pub fn journal(&self, progress: Progress) -> Result<Journal, Failure> {
-        let mut reader = self.reader()?;
+        Self::up_to_now(self.reader()?, progress)
+    }
+
+    /// The access log, up to where it is durable now.
+    pub fn access_journal(&self, progress: Progress) -> Result<Journal, Failure> {
+        if !stores::access_log::exists(&self.data)? {
+            return Err(Failure::usage(format!("there is no access log in {}", self.data.display())));
+        }
+        Self::up_to_now(SegmentReader::open(&self.access_storage())?, progress)
+    }
+
+    fn up_to_now(mut reader: SegmentReader, progress: Progress) -> Result<Journal, Failure> {
         let durable = reader.durable_sequence()?;
         let head = reader.block_at(durable)?.map_or_else(Head::default, |block| {
             let header = block.header();

@@ -42,7 +42,11 @@ pub fn run(cli: &Cli, colour: bool, progress: Progress, out: &mut dyn Write) -> 
         Command::Verify(arguments) => verify::run(&folder()?, arguments, cli.output, colour, progress, out),
         Command::Rebuild(arguments) => rebuild::run(&folder()?, arguments, cli.output, progress, out),
         Command::Balance(arguments) => balance::run(&mut folder()?.journal(progress)?, arguments, cli.output, out),
-        Command::Events(arguments) => events::run(&mut folder()?.journal(progress)?, arguments, cli.output, out),
+        Command::Events(arguments) => {
+            let folder = folder()?;
+            let journal = if arguments.access { folder.access_journal(progress) } else { folder.journal(progress) };
+            events::run(&mut journal?, arguments, cli.output, out)
+        }
         Command::Export(arguments) => export::run(&mut folder()?.journal(progress)?, arguments, out),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "replay-tool", out);

@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -116,10 +116,10 @@ impl Figures {
 
 /// An open access log. Dropping it writes what was taken.
 pub struct AccessJournal {
-    sender: Option<SyncSender<AccessLogged>>,
+    sender: RwLock<Option<SyncSender<AccessLogged>>>,
     figures: Arc<Figures>,
     reader: SegmentReader,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     notices: Vec<String>,
 }
 
@@ -182,7 +182,8 @@ impl AccessJournal {
         let reader = journal.segment_reader();
         let keeper = Keeper { journal, records, clock: options.clock, figures: Arc::clone(&figures) };
         let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || keeper.run())?;
-        Ok(Self { sender: Some(sender), figures, reader, thread: Some(thread), notices })
+        let (sender, thread) = (RwLock::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Self { sender, figures, reader, thread, notices })
     }
 
     /// What the operator should know of this opening.
@@ -193,9 +194,9 @@ impl AccessJournal {
     /// Takes a record, without waiting. It is on disk within a second.
     pub fn try_record(&self, access: AccessLogged) -> Result<(), AccessLogFull> {
         let failing = self.figures.failing.load(Ordering::Acquire);
-        let sender = self.sender.as_ref().filter(|_| !failing);
-        let taken = sender.is_some_and(|sender| sender.try_send(shortened(access)).is_ok());
-        if taken {
+        let sender = self.sender.read().unwrap_or_else(PoisonError::into_inner);
+        let sender = sender.as_ref().filter(|_| !failing);
+        if sender.is_some_and(|sender| sender.try_send(shortened(access)).is_ok()) {
             return Ok(());
         }
         self.figures.refused.fetch_add(1, Ordering::Relaxed);
@@ -219,15 +220,21 @@ impl AccessJournal {
     }
 }
 
-impl Drop for AccessJournal {
-    fn drop(&mut self) {
+impl AccessJournal {
+    /// Takes no more, and writes what was taken.
+    pub fn end(&self) {
         self.figures.closing.store(true, Ordering::Release);
-        self.sender = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        *self.sender.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the access log panicked");
         }
+    }
+}
+
+impl Drop for AccessJournal {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -147,6 +147,19 @@ fn reverse() -> impl Strategy<Value = CommandBody> {
     })
 }
 
+fn transfer() -> impl Strategy<Value = CommandBody> {
+    (account(), cash()).prop_map(|(to, cash)| {
+        CommandBody::PostTransfer(PostTransfer {
+            from: cash.account,
+            to,
+            amount: cash.amount,
+            fee_minor: cash.fee_minor,
+            effective_on: cash.effective_on,
+            reference: cash.reference,
+        })
+    })
+}
+
 fn up_to() -> impl Strategy<Value = CommandBody> {
     (account(), account(), minor(), currency(), effective_on()).prop_map(|(from, to, minor, currency, effective_on)| {
         let at_most = Money::new(minor, currency);
@@ -211,7 +224,7 @@ const HOUR_US: i64 = 3_600_000_000;
 fn calendar() -> impl Strategy<Value = CommandBody> {
     let days = prop_oneof![3 => Just(("2026-11-20", 1, 24)), 2 => Just(("2026-10-08", 54, 20))];
     let break_it = prop_oneof![12 => Just(None), 1 => (any::<prop::sample::Index>(), 0..4_u8).prop_map(Some)];
-    (version(), days, 0..30_i64, 1..3_i64, break_it).prop_map(
+    (version(), days, 0..12_i64, 1..3_i64, break_it).prop_map(
         |(version, (first, before, hours), seconds, more, broken)| {
             let start = |place: i64| Timestamp(NOON.0 + seconds * 1_000_000 + (place - before) * hours * HOUR_US);
             let mut starts: Vec<_> = (0..=before + more).map(start).collect();
@@ -239,14 +252,7 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         1 => act().prop_map(CommandBody::CloseAccount).boxed(),
         8 => cash().prop_map(CommandBody::TopUp).boxed(),
         5 => cash().prop_map(CommandBody::Withdraw).boxed(),
-        10 => (account(), cash()).prop_map(|(to, cash)| CommandBody::PostTransfer(PostTransfer {
-            from: cash.account,
-            to,
-            amount: cash.amount,
-            fee_minor: cash.fee_minor,
-            effective_on: cash.effective_on,
-            reference: cash.reference,
-        })).boxed(),
+        10 => transfer().boxed(),
         8 => entry().boxed(),
         6 => hold().boxed(),
         5 => capture().boxed(),
@@ -284,13 +290,16 @@ pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
         })
     });
     let opened: Vec<_> = opened.collect();
-    // Half of them have limits from the start, and a calendar without which they would refuse everything.
-    let limited = prop::option::of((calendar(), prop::collection::vec(limits(), 1..4)));
+    // Half of them have limits from the start, a calendar without which those would refuse everything, and moves of money that
+    // may be too much for them.
+    let moves = prop::collection::vec(prop_oneof![6 => transfer(), 3 => hold(), 2 => up_to(), 1 => capture()], 0..10);
+    let limited = prop::option::of((calendar(), prop::collection::vec(limits(), 1..4), moves));
     let opened = prop_oneof![4 => (opened, limited).prop_map(Some), 1 => Just(None)];
     (opened, prop::collection::vec(command(), 1..most))
         .prop_map(|(opened, rest)| {
             let (opened, limited) = opened.unwrap_or_default();
-            let limited = limited.into_iter().flat_map(|(calendar, limits)| std::iter::once(calendar).chain(limits));
+            let limited =
+                limited.into_iter().flat_map(|(calendar, limits, moves)| [vec![calendar], limits, moves].concat());
             opened.into_iter().chain(limited).chain(rest).collect()
         })
         .prop_map(|mut commands: Vec<CommandBody>| {
@@ -301,11 +310,13 @@ pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
 
 /// Turns "so many back" into the number of a command of this stream, which are numbered from 1: of a hold for captures and
 /// voids, of what may be an entry for reversals. What is too far back names no command. Most amounts get the currency of the
-/// account they are taken from, and most settings the version behind the one before, so that much is accepted.
+/// account they are taken from, and most settings the version behind the one before, so that much is accepted; limits are mostly
+/// those of somebody who has such an account.
 fn aim(commands: &mut [CommandBody]) {
     let (mut holds, mut entries, mut before) = (Vec::new(), Vec::new(), None);
     let mut accounts = std::collections::BTreeMap::<AccountId, Currency>::new();
     let mut held = std::collections::BTreeMap::<u128, (AccountId, Currency)>::new();
+    let mut owned = Vec::<(Box<str>, Currency)>::new();
     let mut versions = std::collections::BTreeMap::<String, u64>::new();
     for (number, body) in (1_u128..).zip(commands) {
         let of = |ids: &[u128], back: CommandId| {
@@ -327,6 +338,9 @@ fn aim(commands: &mut [CommandBody]) {
         match body {
             CommandBody::OpenAccount(open) => {
                 accounts.entry(open.account).or_insert(open.currency);
+                if open.kind == AccountKind::Liability && !open.owner.is_empty() {
+                    owned.push((open.owner.clone(), open.currency));
+                }
             }
             CommandBody::PlaceHold(place) => {
                 fit(&mut place.amount, place.account);
@@ -378,6 +392,11 @@ fn aim(commands: &mut [CommandBody]) {
                 count(format!("preferences of {}", preferences.owner), &mut preferences.version);
             }
             CommandBody::SetLimits(limits) => {
+                // Mostly of somebody who has such an account.
+                let nth = usize::try_from(number).unwrap();
+                if let Some((owner, currency)) = owned.get(nth % owned.len().max(1)).filter(|_| number % 5 != 0) {
+                    (limits.owner, limits.currency) = (owner.clone(), *currency);
+                }
                 count(format!("limits of {} in {}", limits.owner, limits.currency), &mut limits.version);
             }
             CommandBody::PublishCalendar(calendar) => count("calendar".into(), &mut calendar.version),

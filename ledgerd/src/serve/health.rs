@@ -13,6 +13,7 @@ use ledger_core::ports::{CommandSink, EngineStatus, WriterState};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use stores::access_log::AccessJournal;
 use stores::scrub::ScrubStatus;
 use tokio::sync::watch;
 
@@ -34,6 +35,8 @@ pub(crate) struct Health {
     pub(crate) metrics: PrometheusHandle,
     /// The figures of the scrub, if it is on.
     pub(crate) scrub: Option<Arc<Mutex<ScrubStatus>>>,
+    /// The access log, if the server keeps one.
+    pub(crate) access: Option<Arc<AccessJournal>>,
 }
 
 /// The operational routes.
@@ -76,6 +79,10 @@ impl Health {
             WriterState::ReadOnly => reasons.push(format!("the writer is read-only: {}", status.reason)),
             WriterState::Stopped => reasons.push(format!("the writer has stopped: {}", status.reason)),
         }
+        let access = self.access.as_ref().map(|access| access.status().reason).filter(|reason| !reason.is_empty());
+        if let Some(reason) = access {
+            reasons.push(format!("the access log takes no records, so what goes on it is not shown: {reason}"));
+        }
         if let Some(fault) = self.runner_fault() {
             reasons.push(format!("the read models have stopped: {fault}"));
         }
@@ -112,6 +119,12 @@ fn describe() {
     describe_gauge!("doppia_scrub_last_pass_age_seconds", "How long ago the last finished pass of the scrub ended");
     describe_gauge!("doppia_scrub_last_pass_sequence", "Where in the book the last finished pass of the scrub ended");
     describe_gauge!("doppia_scrub_damage", "Places of damage that the scrub found; 0 is what it should be");
+    describe_gauge!("doppia_access_log_sequence", "The durable sequence of the access log");
+    describe_counter!("doppia_access_recorded_total", "Reads put on record in the access log since the start");
+    describe_counter!(
+        "doppia_access_refused_total",
+        "Reads refused since the start because the access log took no records"
+    );
     describe_counter!("doppia_verdicts_total", "Verdicts recorded since the start");
     describe_counter!("doppia_rejections_total", "Of these, rejections");
     describe_counter!("doppia_replayed_total", "Verdicts answered again since the start");
@@ -134,6 +147,11 @@ fn sample(health: &Health) {
     counter!("doppia_replayed_total").absolute(status.replayed_total);
     counter!("doppia_flushes_total").absolute(status.flushes_total);
     counter!("doppia_appended_bytes_total").absolute(status.appended_bytes_total);
+    if let Some(access) = health.access.as_ref().map(|access| access.status()) {
+        gauge!("doppia_access_log_sequence").set(float(access.durable.0));
+        counter!("doppia_access_recorded_total").absolute(access.recorded_total);
+        counter!("doppia_access_refused_total").absolute(access.refused_total);
+    }
     if let Some(scrub) = health.scrub() {
         counter!("doppia_scrub_bytes_total").absolute(scrub.bytes_total);
         counter!("doppia_scrub_passes_total").absolute(scrub.passes_total);
@@ -226,6 +244,7 @@ mod tests {
                 draining: watch::channel(draining).1,
                 metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
                 scrub: None,
+                access: None,
             };
             assert_eq!(health.reasons(&health.sink.status()), expected);
         }

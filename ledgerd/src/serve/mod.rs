@@ -2,10 +2,11 @@
 //! direction.
 //!
 //! ```text
-//! open folder ─▶ keys ─▶ engine (replays) ─▶ read-model runner ─▶ HTTP
+//! open folder ─▶ keys ─▶ access log ─▶ engine (replays) ─▶ read-model runner ─▶ HTTP
 //! end:  HTTP drains ─▶ engine answers what waits ─▶ read models catch up ─▶ folder closes
 //! ```
 
+mod access;
 mod health;
 mod http;
 pub mod past;
@@ -22,6 +23,7 @@ use commands_api::{ApiParts, ApiState, Budgets, Feeds, KeyRing};
 use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
+use stores::access_log::{AccessJournal, AccessLogOptions};
 use stores::postgres::LeaseWatch;
 use stores::scrub::{Scrub, ScrubOptions};
 use tokio::net::TcpListener;
@@ -98,7 +100,7 @@ pub async fn serve(
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
     let opening = config.clone();
-    let Opened { engine, read_models, feeds, keys, lease, fresh } =
+    let Opened { engine, read_models, access, feeds, keys, lease, fresh } =
         tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
@@ -116,7 +118,7 @@ pub async fn serve(
         draining: is_draining.clone(),
         keys,
         budgets: budgets(&config),
-        access: None,
+        access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
     });
     let scrub = match config.scrub.mib_per_second {
         0 => None,
@@ -139,6 +141,7 @@ pub async fn serve(
         draining: is_draining,
         metrics,
         scrub: scrub.as_ref().map(Scrub::status),
+        access: Some(Arc::clone(&access)),
     });
     let router = commands_api::router(api).merge(health::router(health));
 
@@ -165,6 +168,8 @@ pub async fn serve(
 
     tokio::task::spawn_blocking(move || {
         drop(scrub);
+        // Connections that did not end in time may hold it a little longer: what they recorded is written all the same.
+        access.end();
         engine.stop();
         let head = engine.status().durable;
         if let Some(read_models) = read_models {
@@ -197,6 +202,7 @@ async fn lost(lease: Option<LeaseWatch>) -> Epoch {
 struct Opened {
     engine: Engine,
     read_models: Option<ReadModels>,
+    access: Arc<AccessJournal>,
     feeds: Feeds,
     keys: KeyRing,
     /// Of a journal in a database: whether another writer has taken over.
@@ -213,8 +219,15 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
     }
     keys::ensure_admin_key(&config.data, &config.tenant)?;
     let keys = KeyRing::of_file(keys::key_file(&config.data))?;
-    let mut nonce = [0; 16];
-    getrandom::fill(&mut nonce).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    // The access log lies in the data folder wherever the book's journal is.
+    let mut log_options = AccessLogOptions::new(config.book_id(), nonce()?, system_clock());
+    if let Some(bytes) = config.journal.segment_bytes {
+        log_options.segment_bytes = log_options.segment_bytes.min(bytes);
+    }
+    let access = AccessJournal::open(&config.data, log_options)?;
+    for notice in access.notices() {
+        tracing::warn!("the access log: {notice}");
+    }
     let engine = Engine::start(EngineParts {
         journal,
         ids: Box::new(ids),
@@ -222,7 +235,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         clock: system_clock(),
         options: EngineOptions {
             book: config.book_id(),
-            nonce: u128::from_be_bytes(nonce),
+            nonce: nonce()?,
             accept_clock: accept_clock.map(|(actor, reason)| AcceptClock { actor, reason }),
             ..EngineOptions::default()
         },
@@ -231,7 +244,14 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         Switch::On => Some(ReadModels::start(feed, rocks)?),
         Switch::Off => None,
     };
-    Ok(Opened { engine, read_models, feeds, keys, lease, fresh })
+    Ok(Opened { engine, read_models, access: Arc::new(access), feeds, keys, lease, fresh })
+}
+
+/// Random bits, by which a book or a log that is opened for the first time is told from others.
+fn nonce() -> anyhow::Result<u128> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(u128::from_be_bytes(bits))
 }
 
 /// Makes the data folder, if it is not there, for its owner alone: the journal holds everybody's money and texts. A folder

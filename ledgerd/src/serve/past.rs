@@ -165,6 +165,7 @@ pub async fn serve(
     if config.journal.url.is_some() {
         bail!("the past is served from a journal in a data folder; one in PostgreSQL is not supported yet");
     }
+    crate::backup::of_segments(&config)?;
     let started = Instant::now();
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
@@ -185,7 +186,7 @@ pub async fn serve(
         draining: is_draining.clone(),
         keys,
         budgets: budgets(&config),
-        access: None,
+        access: Some(Arc::new(super::access::Told)),
     });
     let health = Arc::new(Health {
         sink,
@@ -196,6 +197,7 @@ pub async fn serve(
         draining: is_draining,
         metrics,
         scrub: None,
+        access: None,
     });
     let router = commands_api::router(api).merge(health::router(health));
     tracing::info!(
