@@ -143,8 +143,10 @@ impl AuditQuery {
             (Some(text), None, None) => amounts::account(text, state.book, "#")
                 .map(Subject::Account)
                 .map_err(|_| invalid("account must be a UUID or a code")),
-            (None, Some(""), None) => Err(invalid("customer must not be empty")),
-            (None, Some(customer), None) => Ok(Subject::Customer(customer.into())),
+            (None, Some(text), None) => {
+                let customer = amounts::customer(text, "#").map_err(|_| invalid("customer must be the name of one"))?;
+                Ok(Subject::Customer(customer))
+            }
             (None, None, Some(text)) => {
                 text.parse().map(Subject::Command).map_err(|_| invalid("command must be a UUID"))
             }

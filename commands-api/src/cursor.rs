@@ -34,6 +34,7 @@ pub(crate) enum Paged {
     Limits = 5,
     Audit = 6,
     Notifications = 7,
+    Access = 8,
 }
 
 impl CursorOf {

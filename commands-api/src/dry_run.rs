@@ -179,7 +179,7 @@ struct WindowAfter {
     #[schema(value_type = types::LimitWindow)]
     window: &'static str,
     #[schema(value_type = types::Amount)]
-    limit: AmountJson,
+    cap: AmountJson,
     /// What would be used of it after this.
     #[schema(value_type = types::Amount)]
     used: AmountJson,
@@ -375,10 +375,10 @@ fn limit(charged: &LimitCharged) -> LimitAfter {
         ("day", charged.caps.daily_minor, charged.day_used_minor),
         ("month", charged.caps.monthly_minor, charged.month_used_minor),
     ];
-    let windows = windows.into_iter().filter_map(|(window, limit_minor, used_minor)| {
-        let limit_minor = limit_minor?;
-        let left = amount(limit_minor.saturating_sub(used_minor).max(0));
-        Some(WindowAfter { window, limit: amount(limit_minor), used: amount(used_minor), left })
+    let windows = windows.into_iter().filter_map(|(window, cap_minor, used_minor)| {
+        let cap_minor = cap_minor?;
+        let left = amount(cap_minor.saturating_sub(used_minor).max(0));
+        Some(WindowAfter { window, cap: amount(cap_minor), used: amount(used_minor), left })
     });
     LimitAfter {
         owner: charged.owner.clone(),

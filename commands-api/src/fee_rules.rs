@@ -1,6 +1,7 @@
 //! Fee rules: `POST …/fee-rules`.
 
 use event_schemas::CommandBody;
+use event_schemas::bounds::FEE_RATE_MAX_PPM;
 use event_schemas::fees::SetFeeRule;
 
 use crate::amounts;
@@ -10,7 +11,7 @@ use crate::call::{Call, Outcome};
 use crate::dto::FeeRuleRequest;
 use crate::openapi::params::{BookPath, IdempotencyKey};
 use crate::policy::Action;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::verdict::{Accepted, record};
 
 /// Set a fee rule
@@ -39,6 +40,11 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
     asking.permit(Action::SetFeeRule)?;
     let request = parse::<FeeRuleRequest<'static>>(body)?;
     let currency = amounts::currency(&request.currency, "#/currency")?;
+    let rate_ppm = request.rate_ppm.unwrap_or(0);
+    if rate_ppm > FEE_RATE_MAX_PPM {
+        let detail = format!("at most {FEE_RATE_MAX_PPM}, which is all of the amount");
+        return Err(Problem::field(Code::FeeRuleInvalid, "#/rate_ppm", detail));
+    }
     let part =
         |text: Option<&str>, pointer| text.map(|text| amounts::not_negative(text, currency, pointer)).transpose();
     let rule = SetFeeRule {
@@ -46,7 +52,7 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
         currency,
         version: request.version.0,
         fixed_minor: part(request.fixed.as_deref(), "#/fixed")?.unwrap_or(0),
-        rate_ppm: request.rate_ppm.unwrap_or(0),
+        rate_ppm,
         min_minor: part(request.min.as_deref(), "#/min")?.unwrap_or(0),
         max_minor: part(request.max.as_deref(), "#/max")?,
     };

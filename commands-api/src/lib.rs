@@ -45,6 +45,7 @@ mod policy;
 mod preferences;
 pub mod problem;
 mod reading;
+mod reads;
 mod rejected;
 mod request_id;
 mod reversals;
@@ -138,6 +139,7 @@ fn routes() -> Vec<Route> {
         periods::close,
         preferences::set,
         audit::list,
+        reads::list,
         events::list,
         events::stream,
     ]);

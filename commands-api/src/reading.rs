@@ -1,12 +1,13 @@
 //! What queries have in common: waiting for a sequence, and reading from one snapshot.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_schemas::bounds::{MIN_SEQUENCE_WAIT_MAX_MS, PAGE_MAX_ROWS};
 use event_schemas::sabotage::{Switch, on};
 use event_schemas::{AccountId, Sequence};
 use projections::balances;
-use projections::ports::{ReadRows, RowsFault};
+use projections::ports::{ReadRows, Rows, RowsFault};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -115,9 +116,17 @@ pub(crate) fn read<T>(
 /// Reads ranges from one moment, on a thread that may wait for the disk.
 pub(crate) async fn read_range<T: Send + 'static>(
     state: &Shared,
+    query: impl FnMut(&dyn ReadRows) -> Result<T, RowsFault> + Send + 'static,
+) -> Result<T, Problem> {
+    read_range_of(state.rows.clone(), query).await
+}
+
+/// The same of these rows.
+pub(crate) async fn read_range_of<T: Send + 'static>(
+    rows: Option<Arc<dyn Rows>>,
     mut query: impl FnMut(&dyn ReadRows) -> Result<T, RowsFault> + Send + 'static,
 ) -> Result<T, Problem> {
-    let rows = state.rows.clone().ok_or_else(|| Problem::new(Code::ReadModelsOff))?;
+    let rows = rows.ok_or_else(|| Problem::new(Code::ReadModelsOff))?;
     let task = tokio::task::spawn_blocking(move || {
         let mut found = None;
         let outcome = rows.snapshot(&mut |rows| found = Some(query(rows)));

@@ -45,6 +45,8 @@ pub struct ApiParts {
     pub budgets: Budgets,
     /// Where it is put on record who looked at what; `None` for a server that keeps no such record.
     pub access: Option<Arc<dyn AccessLog>>,
+    /// The read model of that record; `None` answers queries of it with `read_models_off`.
+    pub access_rows: Option<Arc<dyn Rows>>,
 }
 
 /// The state of the API. Cloning shares it.
@@ -63,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) keys: KeyRing,
     pub(crate) admission: Arc<Admission>,
     pub(crate) access: Option<Arc<dyn AccessLog>>,
+    pub(crate) access_rows: Option<Arc<dyn Rows>>,
     pub(crate) request_ids: RequestIds,
     pub(crate) verdict_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -83,6 +86,7 @@ impl ApiState {
             keys: parts.keys,
             admission: Arc::new(Admission::new(parts.budgets)),
             access: parts.access,
+            access_rows: parts.access_rows,
             request_ids: RequestIds::new(),
             verdict_timeout: VERDICT_TIMEOUT,
             body_timeout: BODY_TIMEOUT,

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use axum::body::to_bytes;
 use commands_api::{ApiState, openapi, router};
-use common::{ADMIN, ANNA, BORIS, FullLog, House, Log, READER, Scripted, ask, parts};
-use event_schemas::{AccountId, BookId};
+use common::{ADMIN, ANNA, BORIS, FullLog, House, Log, NOON, READER, Scripted, ask, parts};
+use event_schemas::block::{BlockBuilder, BlockPlace};
+use event_schemas::event::{AccessLogged, BookOpened};
+use event_schemas::{AccountId, BookId, Digest, Epoch, Event, EventBody, PrincipalId, Sequence};
+use projections::Runner;
+use projections::memory::{MemoryFeed, MemoryRows};
 
 const HOLD: &str = "0190a5d4-7c1e-7000-8000-000000000001";
 
@@ -137,4 +141,71 @@ async fn every_query_of_the_document_is_on_record_but_these() {
             assert_eq!((&*told[0].0, told[0].2), (id, answered.status().as_u16()));
         }
     }
+}
+
+/// An access log with five reads, and the API over its read model.
+fn read_back() -> axum::Router {
+    let actor = |id| PrincipalId(id);
+    let read = |actor, operation: &str, subject: &str, status| {
+        let (operation, subject, request) = (operation.into(), subject.into(), "trace".into());
+        Event::engine(EventBody::AccessLogged(AccessLogged { actor, operation, subject, status, request }))
+    };
+    let anna = AccountId::from_code(BookId::FIRST, "anna:eur").to_string();
+    let mut builder = BlockBuilder::new();
+    builder.push(&Event::engine(EventBody::BookOpened(BookOpened { book: BookId::FIRST, nonce: actor(9) })));
+    builder.push(&read(actor(1), "get_statement", &anna, 200));
+    builder.push(&read(actor(2), "list_events", "", 200));
+    builder.push(&read(actor(2), "get_balance", &anna, 403));
+    builder.push(&read(actor(1), "get_limits", "client:anna", 200));
+    builder.push(&read(actor(1), "get_hold", HOLD, 404));
+    let block = builder.seal(BlockPlace {
+        book: BookId::FIRST,
+        first_sequence: Sequence(1),
+        recorded_at: NOON,
+        epoch: Epoch(1),
+        previous: Digest::default(),
+    });
+    let (rows, head) = (MemoryRows::new(), block.header().last_sequence());
+    let models = vec![projections::by_name(projections::access::NAME).unwrap()];
+    Runner::new(MemoryFeed::new(vec![block]), &rows, models).run_to(head, &mut |_| {}).unwrap();
+    let mut parts = parts(Scripted::of(Vec::new()), None);
+    parts.access_rows = Some(Arc::new(rows));
+    router(ApiState::new(parts))
+}
+
+#[tokio::test]
+async fn the_log_is_read_page_by_page_by_actor_and_by_subject() {
+    let api = read_back();
+    let get = |letter: char, query: String| ask(&api, "GET", &format!("/v1/books/1/access{query}")).key(letter).send();
+    let told = |page: &common::Answered| -> Vec<String> {
+        page.expect(200, "");
+        assert_eq!(page.body["sequence"], 6);
+        let reads = page.body["reads"].as_array().unwrap();
+        reads.iter().map(|read| format!("{} {}", read["sequence"], read["operation"].as_str().unwrap())).collect()
+    };
+    let of = |id: u128| PrincipalId(id).to_string();
+    for (query, expected) in [
+        (String::new(), &["2 get_statement", "3 list_events", "4 get_balance", "5 get_limits", "6 get_hold"][..]),
+        ("?order=newest_first&limit=2".into(), &["6 get_hold", "5 get_limits"]),
+        (format!("?actor={}", of(2)), &["3 list_events", "4 get_balance"]),
+        (format!("?actor={}", of(7)), &[]),
+        ("?account=anna:eur".into(), &["2 get_statement", "4 get_balance"]),
+        ("?customer=client:anna".into(), &["5 get_limits"]),
+        (format!("?command={HOLD}"), &["6 get_hold"]),
+    ] {
+        assert_eq!(told(&get(READER, query.clone()).await), expected, "{query}");
+    }
+    let first = get(ADMIN, "?limit=3".into()).await;
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    assert_eq!(told(&get(ADMIN, format!("?limit=3&cursor={cursor}")).await), ["5 get_limits", "6 get_hold"]);
+    for other in ["order=newest_first", "account=anna:eur", &format!("actor={}", of(1))] {
+        get(ADMIN, format!("?{other}&cursor={cursor}")).await.expect(400, "cursor_invalid");
+    }
+    for bad in ["actor=anna", "account=a%20b", "customer=", "command=7", "account=a:1&customer=b", "min_sequence=1"] {
+        get(ADMIN, format!("?{bad}")).await.expect(400, "query_invalid");
+    }
+    get(ANNA, String::new()).await.expect(403, "forbidden");
+    get(common::WRITER, String::new()).await.expect(403, "forbidden");
+    let without = router(ApiState::new(parts(Scripted::of(Vec::new()), None)));
+    ask(&without, "GET", "/v1/books/1/access").key(ADMIN).send().await.expect(503, "read_models_off");
 }

@@ -63,9 +63,9 @@ async fn limits_are_held_and_what_is_left_of_them_is_told() {
     assert_eq!(
         dry.body["limits"],
         json!([{"owner": "client:anna", "currency": "EUR", "amount": "50.00", "day": "2026-11-21", "windows": [
-            {"window": "per_transfer", "limit": "50.00", "used": "50.00", "left": "0.00"},
-            {"window": "day", "limit": "60.00", "used": "50.00", "left": "10.00"},
-            {"window": "month", "limit": "1000.00", "used": "50.00", "left": "950.00"},
+            {"window": "per_transfer", "cap": "50.00", "used": "50.00", "left": "0.00"},
+            {"window": "day", "cap": "60.00", "used": "50.00", "left": "10.00"},
+            {"window": "month", "cap": "1000.00", "used": "50.00", "left": "950.00"},
         ]}])
     );
     let above = transfer("50.01", json!({}));

@@ -70,7 +70,7 @@ async fn a_fee_is_the_rules_unless_it_is_named() {
     assert_eq!(house.balance("anna:eur").await, "65.00");
 
     for (changes, expected) in [
-        (json!({"version": 2, "rate_ppm": 1_000_001}), (422, "fee_rule_invalid", "", true)),
+        (json!({"version": 2, "rate_ppm": 1_000_001}), (422, "fee_rule_invalid", "#/rate_ppm", false)),
         (json!({"version": 2, "min": "2.00", "max": "1.00"}), (422, "fee_rule_invalid", "", true)),
         (json!({"version": 2, "fixed": "-0.10"}), (422, "amount_not_positive", "#/fixed", false)),
         (json!({"version": 2, "rate_ppm": -1}), (400, "field_invalid", "#/rate_ppm", false)),

@@ -3,6 +3,7 @@
 The others, and every request that is malformed on purpose, go as they were made.
 """
 
+import itertools
 import os
 import random
 import uuid
@@ -14,9 +15,12 @@ PEOPLE = ["anna:eur", "boris:eur"]
 ACTED_ON = "acted:eur"
 ACTS = {"freeze_account", "unfreeze_account", "close_account"}
 REFERENCES = {"account", "from", "to"}
+# Limits and fees that are set at random would end everybody's business, so they are those of nobody and of another currency.
+NOBODY, ELSEWHERE = "client:nobody", "CHF"
 
 dice = random.Random(os.environ.get("SEED"))
 commands, holds, cursors = [], [], {}
+versions = itertools.count(1)
 
 
 def remember(seen, value):
@@ -29,10 +33,23 @@ def lead(body, account):
     """Fills in accounts that are there, and money that they have."""
     for name in REFERENCES & body.keys():
         body[name] = account()
-    if "amount" in body:
-        body["amount"] = f"0.0{dice.randint(1, 9)}"
+    for name in ("amount", "at_most"):
+        if name in body:
+            body[name] = f"0.0{dice.randint(1, 9)}"
     if "currency" in body:
-        body["currency"] = "EUR"
+        body["currency"] = ELSEWHERE if "kind" in body and "version" in body else "EUR"
+    if "version" in body:
+        body["version"] = next(versions)
+        if "owner" in body:
+            body["owner"] = NOBODY
+        for name in ("per_transfer", "daily", "monthly", "fixed", "min"):
+            if body.get(name):
+                body[name] = f"{dice.randint(1, 9)}.00"
+    if "zone" in body:
+        body["zone"] = "Europe/Berlin"
+        if dice.random() < 0.7:
+            body.pop("starts", None)
+            body.pop("tz_version", None)
     for optional in ("fee", "effective_on"):
         if dice.random() < 0.7:
             body.pop(optional, None)
@@ -60,8 +77,12 @@ def before_call(context, case, kwargs):
         path["hold"] = dice.choice(holds)
     if "command" in path and commands:
         path["command"] = dice.choice(commands)
+    if "owner" in path:
+        path["owner"] = NOBODY if case.method.upper() == "POST" else "client:anna"
     if "account" in query:
         query["account"] = account()
+    if dice.random() < 0.7:
+        query.pop("dry_run", None)
     for name in ("min_sequence", "at_sequence", "after_sequence"):
         if name in query and dice.random() < 0.7:
             query[name] = dice.randint(0, 20)
@@ -99,6 +120,8 @@ def after_call(context, case, response):
         return
     answer = response.json()
     operation = case.operation.definition.raw.get("operationId")
+    if isinstance(answer, dict) and answer.get("dry_run"):
+        return
     for verdict in answer.get("results", [answer]) if isinstance(answer, dict) else []:
         if verdict.get("verdict") == "accepted":
             remember(commands, verdict["command_id"])

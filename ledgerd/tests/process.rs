@@ -5,9 +5,12 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use event_schemas::{AccountId, BookId, EventBody};
+use ledger_core::ports::JournalReader as _;
 use serde_json::{Value, json};
-use support::{Client, Server};
+use support::{Client, Server, replay};
 
 fn ledgerd(arguments: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_ledgerd")).args(arguments).output().unwrap();
@@ -107,7 +110,13 @@ async fn health_and_metrics_need_no_key_and_tell_how_it_is() {
     let ready = nobody.get("/readyz").await;
     assert_eq!(
         (ready.status, ready.body),
-        (200, json!({ "status": "ready", "reasons": [], "sequence": head, "read_models_sequence": head }))
+        (
+            200,
+            json!({
+                "status": "ready", "reasons": [], "alarms": [], "sequence": head, "read_models_sequence": head,
+                "read_only": false,
+            })
+        )
     );
     let Value::String(metrics) = nobody.get("/metrics").await.body else { panic!("metrics are text") };
     for line in [
@@ -185,4 +194,51 @@ fn the_command_line_helps() {
     assert!(!fine && error.contains("--actor"), "{error}");
     let (fine, _, error) = ledgerd(&["import", "/no/rules.toml", "/no/file.csv", "--dry-run"]);
     assert!(!fine && error.contains("/no/rules.toml"), "{error}");
+}
+
+/// What stands in the access log of a folder: operation, subject and status of each read.
+fn reads(data: &std::path::Path) -> Vec<(String, String, u16)> {
+    let mut reader = stores::access_log::reader(data).unwrap();
+    let mut reads = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        for event in block.events() {
+            if let EventBody::AccessLogged(read) = event.unwrap().1.body {
+                reads.push((read.operation.into(), read.subject.into(), read.status));
+            }
+        }
+    }
+    reads
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_are_on_record_within_a_second_and_when_the_server_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, 0);
+    let api = Client::admin(&server.url, &data);
+    let open = json!({ "code": "a", "kind": "liability", "currency": "EUR" });
+    let account = api.done("accounts", "a", open).await.body["account"].as_str().unwrap().to_owned();
+    assert_eq!(api.balance("a").await, "0.00");
+    assert_eq!(api.get("/v1/books/1/accounts/nobody/statement").await.status, 404);
+    let nobody = AccountId::from_code(BookId::FIRST, "nobody").to_string();
+    let mut expected =
+        vec![("get_balance".to_owned(), account.clone(), 200), ("get_statement".to_owned(), nobody, 404)];
+    let until = Instant::now() + Duration::from_secs(5);
+    let asked = Instant::now();
+    while reads(&data) != expected {
+        assert!(Instant::now() < until, "{:?}", reads(&data));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // A second, and what a busy machine takes from it.
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    server.kill();
+    assert_eq!(reads(&data), expected, "a kill takes nothing away");
+
+    let server = Server::start(&data, 0);
+    let api = Client::admin(&server.url, &data);
+    assert_eq!(api.get("/v1/books/1/accounts/a").await.status, 200);
+    assert!(server.terminate().success());
+    expected.push(("get_account".to_owned(), account, 200));
+    assert_eq!(reads(&data), expected, "the last reads are written before the end");
+    replay(&data, &["verify"]);
 }

@@ -98,7 +98,7 @@ fn describe(page: &mut String, document: &Value, path: &str, method: &str, opera
         let description = text(response, "/description");
         let forms: Vec<_> = members(response, "/content")
             .map(|(kind, media)| match media.get("schema") {
-                Some(schema) if schema.get("$ref").is_some() => form(schema),
+                Some(schema) if schema.get("$ref").or(schema.get("anyOf")).is_some() => form(schema),
                 _ => format!("<code>{}</code>", escaped(kind)),
             })
             .collect();
@@ -197,8 +197,22 @@ fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     pointer.and_then(|pointer| document.pointer(pointer)).unwrap_or(value)
 }
 
+/// A text of the document. What stands between backticks is code.
 fn text(value: &Value, pointer: &str) -> String {
-    escaped(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
+    let text = escaped(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
+    let mut out = String::with_capacity(text.len());
+    let mut parts = text.split('`').peekable();
+    let mut is_code = false;
+    while let Some(part) = parts.next() {
+        // A backtick without its second one stays what it is.
+        match (is_code, parts.peek().is_some()) {
+            (true, true) => out.extend(["<code>", part, "</code>"]),
+            (true, false) => out.extend(["`", part]),
+            (false, _) => out.push_str(part),
+        }
+        is_code = !is_code;
+    }
+    out
 }
 
 fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
@@ -257,6 +271,8 @@ mod tests {
             assert!(!page.contains(word), "{word}");
         }
         assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
+        let words = serde_json::json!({ "description": "the `code` of a <b>, `x" });
+        assert_eq!(text(&words, "/description"), "the <code>code</code> of a &lt;b&gt;, `x");
         assert_eq!(form(&serde_json::json!({ "const": "<b>" })), "<code>&quot;&lt;b&gt;&quot;</code>");
     }
 }

@@ -301,6 +301,7 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         keys: KeyRing::fixed(&keys()),
         budgets: Budgets::default(),
         access: None,
+        access_rows: None,
     }
 }
 

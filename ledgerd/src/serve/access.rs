@@ -5,7 +5,20 @@ use std::sync::Arc;
 
 use commands_api::access::{AccessLog, AccessLogBusy};
 use event_schemas::event::AccessLogged;
+use projections::Projection;
 use stores::access_log::{AccessJournal, AccessLogFull};
+
+/// All read models that a server keeps: those of the book and that of the access log.
+pub(super) const ALL_READ_MODELS: [&str; projections::NAMES.len() + projections::ACCESS_NAMES.len()] = {
+    let [a, b, c, d, e, f, g] = projections::NAMES;
+    let [access] = projections::ACCESS_NAMES;
+    [a, b, c, d, e, f, g, access]
+};
+
+/// The read models of the access log.
+pub(super) fn read_models() -> Vec<Box<dyn Projection>> {
+    projections::ACCESS_NAMES.iter().filter_map(|name| projections::by_name(name)).collect()
+}
 
 /// The access log of a book that is served.
 pub(super) struct Kept(pub(super) Arc<AccessJournal>);

@@ -100,7 +100,7 @@ pub async fn serve(
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
     let opening = config.clone();
-    let Opened { engine, read_models, access, feeds, keys, lease, fresh } =
+    let Opened { engine, read_models, access, reads, feeds, keys, lease, fresh } =
         tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
@@ -119,6 +119,7 @@ pub async fn serve(
         keys,
         budgets: budgets(&config),
         access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
+        access_rows: reads.as_ref().map(ReadModels::rows),
     });
     let scrub = match config.scrub.mib_per_second {
         0 => None,
@@ -170,6 +171,9 @@ pub async fn serve(
         drop(scrub);
         // Connections that did not end in time may hold it a little longer: what they recorded is written all the same.
         access.end();
+        if let Some(reads) = reads {
+            reads.end(access.status().durable);
+        }
         engine.stop();
         let head = engine.status().durable;
         if let Some(read_models) = read_models {
@@ -203,6 +207,8 @@ struct Opened {
     engine: Engine,
     read_models: Option<ReadModels>,
     access: Arc<AccessJournal>,
+    /// The read model of the access log.
+    reads: Option<ReadModels>,
     feeds: Feeds,
     keys: KeyRing,
     /// Of a journal in a database: whether another writer has taken over.
@@ -241,10 +247,14 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         },
     })?;
     let read_models = match config.read_models {
-        Switch::On => Some(ReadModels::start(feed, rocks)?),
+        Switch::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
         Switch::Off => None,
     };
-    Ok(Opened { engine, read_models, access: Arc::new(access), feeds, keys, lease, fresh })
+    let reads = match config.read_models {
+        Switch::On => Some(ReadModels::start(access.feed(), rocks, access::read_models)?),
+        Switch::Off => None,
+    };
+    Ok(Opened { engine, read_models, access: Arc::new(access), reads, feeds, keys, lease, fresh })
 }
 
 /// Random bits, by which a book or a log that is opened for the first time is told from others.

@@ -187,6 +187,7 @@ pub async fn serve(
         keys,
         budgets: budgets(&config),
         access: Some(Arc::new(super::access::Told)),
+        access_rows: None,
     });
     let health = Arc::new(Health {
         sink,

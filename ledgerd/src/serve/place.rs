@@ -13,6 +13,7 @@ use stores::ids::RunIndex;
 use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions};
 use stores::rocks::RocksStore;
 
+use super::access::ALL_READ_MODELS;
 use super::make_private;
 use crate::config::{Config, JournalUrl};
 
@@ -36,6 +37,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
     let mut options = EmbeddedOptions {
         book: config.book_id(),
         witness: config.journal.witness.clone(),
+        projections: &ALL_READ_MODELS,
         ..EmbeddedOptions::default()
     };
     if let Some(bytes) = config.journal.segment_bytes {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_schemas::Sequence;
 use projections::ports::{EventFeed, Rows, RowsFault};
-use projections::{Runner, RunnerError};
+use projections::{Projection, Runner, RunnerError};
 use tokio::sync::watch;
 
 /// How long the read models may take to catch up when the server ends. What is missing then is applied at the next start.
@@ -22,6 +22,9 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// How often a wait looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Makes the read models of a journal, with nothing cached.
+pub(crate) type Models = fn() -> Vec<Box<dyn Projection>>;
 
 /// The running read models.
 pub(crate) struct ReadModels {
@@ -61,6 +64,7 @@ fn pause(wait: Duration, stop: &AtomicBool) {
 fn follow(
     mut feed: impl EventFeed,
     rows: &(impl Rows + Clone),
+    models: Models,
     stop: &AtomicBool,
     fault: &Mutex<Option<String>>,
     applied: &watch::Sender<Sequence>,
@@ -68,7 +72,7 @@ fn follow(
     let mut wait = RETRY_MIN;
     loop {
         let mut first = None;
-        let mut runner = Runner::new(&mut feed, rows.clone(), projections::all());
+        let mut runner = Runner::new(&mut feed, rows.clone(), models());
         let ended = runner.run(stop, &mut |reached| {
             applied.send_replace(reached.sequence);
             // The first progress is told before anything is written. Only a commit shows that the store is well again.
@@ -96,7 +100,11 @@ fn follow(
 
 impl ReadModels {
     /// Starts the thread.
-    pub(crate) fn start(feed: impl EventFeed + 'static, rows: impl Rows + Clone + 'static) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        feed: impl EventFeed + 'static,
+        rows: impl Rows + Clone + 'static,
+        models: Models,
+    ) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let fault = Arc::new(Mutex::new(None));
         let (applied, progress) = watch::channel(Sequence::ZERO);
@@ -104,7 +112,7 @@ impl ReadModels {
             let (rows, stop, fault) = (rows.clone(), Arc::clone(&stop), Arc::clone(&fault));
             std::thread::Builder::new().name("read-models".into()).spawn(move || {
                 let _alarm = PanicAlarm(&fault);
-                follow(feed, &rows, &stop, &fault, &applied);
+                follow(feed, &rows, models, &stop, &fault, &applied);
             })?
         };
         Ok(Self { rows: Arc::new(rows), progress, fault, stop, thread })
@@ -156,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_panic_sets_off_the_alarm() {
-        let read_models = ReadModels::start(Panics, Arc::new(MemoryRows::default())).expect("a thread");
+        let rows = Arc::new(MemoryRows::default());
+        let read_models = ReadModels::start(Panics, rows, projections::all).expect("a thread");
         let fault = read_models.fault();
         // It does not wait for what will never come.
         read_models.end(Sequence(1));
