@@ -160,10 +160,10 @@ impl Folder {
         if !stores::access_log::exists(&self.data)? {
             return Err(Failure::usage(format!("there is no access log in {}", self.data.display())));
         }
-        Self::up_to_now(SegmentReader::open(&self.access_storage())?, progress)
+        Self::up_to_now(Reader::Segments(SegmentReader::open(&self.access_storage())?), progress)
     }
 
-    fn up_to_now(mut reader: SegmentReader, progress: Progress) -> Result<Journal, Failure> {
+    fn up_to_now(mut reader: Reader, progress: Progress) -> Result<Journal, Failure> {
         let durable = reader.durable_sequence()?;
         let head = reader.block_at(durable)?.map_or_else(Head::default, |block| {
             let header = block.header();

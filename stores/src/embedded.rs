@@ -411,7 +411,9 @@ fn fit_rocks(
             "the checkpoint of sequence {sequence} is ahead of the journal, which ends at {head}: dropped"
         ));
     }
-    for projection in options.projections {
+    // The access log counts for itself.
+    let of_the_book = options.projections.iter().filter(|projection| !projections::ACCESS_NAMES.contains(projection));
+    for projection in of_the_book {
         let applied = rocks.applied(projection)?;
         if applied > head {
             rocks.wipe(projection)?;
