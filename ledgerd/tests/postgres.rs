@@ -22,6 +22,13 @@ fn arguments(postgres: &Postgres) -> [&str; 2] {
     ["--journal", &postgres.url]
 }
 
+/// A folder for data folders. Refusals are part of the load here, and nobody's budget of them shall end it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("doppia.toml"), "[limits]\nrejections_burst = 1000000\n").unwrap();
+    folder
+}
+
 fn start(data: &Path, postgres: &Postgres, more: &[&str]) -> Server {
     let arguments: Vec<_> = arguments(postgres).iter().chain(more).copied().collect();
     Server::try_start(data, 0, &arguments).unwrap_or_else(|log| panic!("ledgerd did not come up:\n{log}"))
@@ -49,7 +56,7 @@ async fn resumed(client: &Client, key: &str) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_is_killed_again_and_again_loses_nothing() {
     let postgres = Postgres::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let data = folder.path().join("data");
     let mut dice = Dice::new();
     println!("seed {}", dice.0);
@@ -78,7 +85,7 @@ async fn a_writer_that_is_killed_again_and_again_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_again_and_again_loses_nothing() {
     let postgres = Postgres::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let data = folder.path().join("data");
     let mut dice = Dice::new();
     println!("seed {}", dice.0);
@@ -118,7 +125,7 @@ fn folder_with_keys(folder: &Path, name: &str, keys: Option<&Path>) -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_takes_over_from_a_writer_that_is_killed_or_asleep() {
     let postgres = Postgres::start();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let lease = ["--lease-ms", "1000"];
     let mut data = folder_with_keys(folder.path(), "0", None);
     let mut writer = start(&data, &postgres, &lease);
