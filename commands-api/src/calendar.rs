@@ -75,7 +75,9 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
 }
 
 /// The zone's proper name, the version of the database, and the starts of the days with the end of the last.
-fn worked_out(zone: &str, first_day: CivilDate) -> Result<(Box<str>, Box<str>, Vec<Timestamp>), Problem> {
+type WorkedOut = (Box<str>, Box<str>, Vec<Timestamp>);
+
+fn worked_out(zone: &str, first_day: CivilDate) -> Result<WorkedOut, Problem> {
     let unknown = || {
         let detail = "a name of the IANA time zone database is expected, such as Europe/Berlin";
         Problem::field(Code::ZoneUnknown, "#/zone", detail)

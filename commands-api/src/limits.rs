@@ -56,8 +56,8 @@ pub(crate) fn prepare(
 /// The customer in the path.
 pub(crate) fn customer_to_set(call: &Call) -> Result<Box<str>, Problem> {
     // What is wrong with it is told without a pointer: it does not stand in the body.
-    amounts::customer(call.param("owner"), "#").map_err(|problem| match problem.code() {
-        Code::FieldInvalid => Problem::new(Code::NotFound),
-        code => Problem::new(code),
+    amounts::customer(call.param("owner"), "#").map_err(|problem| {
+        let code = problem.code();
+        Problem::new(if code == Code::FieldInvalid { Code::NotFound } else { code })
     })
 }

@@ -271,7 +271,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let Migrated { from, to } = stores::postgres::migrate(&url)?;
             match cli.output {
                 Output::Json => {
-                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }))
+                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }));
                 }
                 Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
                 Output::Text => println!("{url} is of version {to} now"),

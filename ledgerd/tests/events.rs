@@ -41,13 +41,11 @@ impl Stream {
                 return Some((field("id: ").parse().unwrap(), serde_json::from_str(field("data: ")).unwrap()));
             }
             let chunk = tokio::time::timeout(Duration::from_secs(30), self.response.chunk()).await;
-            match chunk.expect("the stream stands still").expect("the stream was cut off") {
-                Some(bytes) => self.text.push_str(std::str::from_utf8(&bytes).unwrap()),
-                None => {
-                    assert_eq!(self.text, "", "nothing is cut off");
-                    return None;
-                }
-            }
+            let Some(bytes) = chunk.expect("the stream stands still").expect("the stream was cut off") else {
+                assert_eq!(self.text, "", "nothing is cut off");
+                return None;
+            };
+            self.text.push_str(std::str::from_utf8(&bytes).unwrap());
         }
     }
 }

@@ -43,9 +43,9 @@ pub enum Place {
 #[derive(Debug)]
 pub enum Reader {
     /// Of a journal in the data folder.
-    Segments(SegmentReader),
+    Segments(Box<SegmentReader>),
     /// Of one in PostgreSQL.
-    Postgres(PostgresReader, BookId),
+    Postgres(Box<PostgresReader>, BookId),
 }
 
 impl Reader {
@@ -76,8 +76,8 @@ impl JournalReader for Reader {
 
     fn next_block(&mut self) -> Result<Option<Block>, JournalFault> {
         match self {
-            Self::Segments(reader) => JournalReader::next_block(reader),
-            Self::Postgres(reader, _) => JournalReader::next_block(reader),
+            Self::Segments(reader) => JournalReader::next_block(&mut **reader),
+            Self::Postgres(reader, _) => JournalReader::next_block(&mut **reader),
         }
     }
 }
@@ -85,8 +85,8 @@ impl JournalReader for Reader {
 impl EventFeed for Reader {
     fn next_block(&mut self, after: Sequence, wait: Duration) -> Result<Option<Block>, FeedFault> {
         match self {
-            Self::Segments(reader) => EventFeed::next_block(reader, after, wait),
-            Self::Postgres(reader, _) => EventFeed::next_block(reader, after, wait),
+            Self::Segments(reader) => EventFeed::next_block(&mut **reader, after, wait),
+            Self::Postgres(reader, _) => EventFeed::next_block(&mut **reader, after, wait),
         }
     }
 }
@@ -145,8 +145,8 @@ impl Folder {
     /// A reader of the journal.
     pub fn reader(&self) -> Result<Reader, Failure> {
         Ok(match &self.place {
-            Place::Segments => Reader::Segments(SegmentReader::open(&self.storage())?),
-            Place::Postgres(url, book) => Reader::Postgres(PostgresReader::open(url.clone(), *book), *book),
+            Place::Segments => Reader::Segments(Box::new(SegmentReader::open(&self.storage())?)),
+            Place::Postgres(url, book) => Reader::Postgres(Box::new(PostgresReader::open(url.clone(), *book)), *book),
         })
     }
 
@@ -160,7 +160,7 @@ impl Folder {
         if !stores::access_log::exists(&self.data)? {
             return Err(Failure::usage(format!("there is no access log in {}", self.data.display())));
         }
-        Self::up_to_now(Reader::Segments(SegmentReader::open(&self.access_storage())?), progress)
+        Self::up_to_now(Reader::Segments(Box::new(SegmentReader::open(&self.access_storage())?)), progress)
     }
 
     fn up_to_now(mut reader: Reader, progress: Progress) -> Result<Journal, Failure> {

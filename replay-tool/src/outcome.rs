@@ -122,6 +122,10 @@ impl From<RocksFault> for Failure {
 
 impl From<PostgresFault> for Failure {
     fn from(fault: PostgresFault) -> Self {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a fault of another crate that may grow: all else is reading"
+        )]
         match fault {
             PostgresFault::Damaged(_) => Self::Damaged(fault.to_string()),
             PostgresFault::Url => Self::Usage(fault.to_string()),

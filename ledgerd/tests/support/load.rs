@@ -138,7 +138,7 @@ impl Load {
                 assert!(again.replayed, "acknowledged, and not there after the kill: {} {answered:?}", asked.key);
                 assert_eq!(&now, answered, "another verdict after the kill: {}", asked.key);
                 // By id, too: the event of the verdict is the one that was acknowledged. A sample, to save time.
-                if self.acknowledged % 16 == 0 {
+                if self.acknowledged.is_multiple_of(16) {
                     let id = again.body["command_id"].as_str().unwrap();
                     let event = client.get(&format!("/v1/books/1/commands/{id}")).await;
                     assert_eq!((event.status, event.sequence()), (200, answered.sequence), "{}", event.body);

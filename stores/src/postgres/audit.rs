@@ -10,7 +10,7 @@ use super::client::Client;
 use super::rows::EventColumns;
 use super::{PostgresFault, PostgresUrl};
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// What `lease` says of a book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

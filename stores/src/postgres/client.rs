@@ -75,12 +75,11 @@ impl Client {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Trouble> {
         let Self { connection, runtime, url } = self;
-        let runtime = match runtime {
-            Some(runtime) => runtime,
-            None => {
-                let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.insert(made.map_err(|error| Trouble::Lost(error.to_string()))?)
-            }
+        let runtime = if let Some(runtime) = runtime {
+            runtime
+        } else {
+            let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.insert(made.map_err(|error| Trouble::Lost(error.to_string()))?)
         };
         runtime.block_on(async {
             let mut open = match connection.take() {

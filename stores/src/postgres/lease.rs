@@ -100,7 +100,7 @@ pub(super) fn take(client: &mut Client, options: &PostgresOptions) -> Result<i64
                     tracing::info!(holder = %row.holder, epoch = row.epoch, "standing by: the book has a writer");
                     told = true;
                 }
-                (options.lease_ttl - row.silent).min(LOOK)
+                options.lease_ttl.saturating_sub(row.silent).min(LOOK)
             }
             Err(trouble) => troubled(client, options, trouble)?,
         };
@@ -115,7 +115,7 @@ fn troubled(client: &Client, options: &PostgresOptions, trouble: Trouble) -> Res
             tracing::warn!(%reason, "standing by: PostgreSQL can't be reached");
             Ok(LOOK)
         }
-        trouble => Err(trouble.fault(client.url())),
+        trouble @ (Trouble::Lost(_) | Trouble::Refused { .. }) => Err(trouble.fault(client.url())),
     }
 }
 

@@ -46,7 +46,7 @@ pub use server::{Migrated, migrate};
 
 /// Where a PostgreSQL server is, and as whom to connect: `postgres://user@host:5432/database`. It never shows a password.
 #[derive(Clone)]
-pub struct PostgresUrl(PgConnectOptions);
+pub struct PostgresUrl(Box<PgConnectOptions>);
 
 impl PostgresUrl {
     /// Reads a URL. What it leaves out comes from the environment (`PGHOST`, `PGUSER`, `PGPASSWORD`, `PGPASSFILE`, …), as with
@@ -54,7 +54,7 @@ impl PostgresUrl {
     pub fn parse(url: &str) -> Result<Self, PostgresFault> {
         // The error could quote the URL, and with it a password.
         let options = PgConnectOptions::from_str(url).map_err(|_| PostgresFault::Url)?;
-        Ok(Self(options.application_name("doppia")))
+        Ok(Self(Box::new(options.application_name("doppia"))))
     }
 }
 
@@ -175,10 +175,7 @@ pub enum PostgresFault {
 
 impl From<PostgresFault> for JournalFault {
     fn from(fault: PostgresFault) -> Self {
-        match fault {
-            PostgresFault::Damaged(reason) => Self::Damaged(reason),
-            other => Self::Io(other.to_string()),
-        }
+        if let PostgresFault::Damaged(reason) = fault { Self::Damaged(reason) } else { Self::Io(fault.to_string()) }
     }
 }
 
