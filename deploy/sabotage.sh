@@ -29,7 +29,7 @@ IdForgotten          stores        ids
 ConflictUnnoticed    ledger-core   engine
 TimeBackwards        ledger-core   engine
 DigestUnchecked      ledger-core   unhappy
-StrangerActs         commands-api  queries
+StrangerActs         commands-api  holds
 CursorOfAnother      commands-api  commands_api    cursor
 '
 
