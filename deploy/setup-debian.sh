@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what a bare Debian 12 (or Ubuntu) lacks to build and test: a C++ compiler and libclang for RocksDB, hledger and
-# beancount, which check our exports, PostgreSQL, which keeps journals, and schemathesis, which checks the API. Does nothing
-# where all is there; names what is missing where there is no apt.
+# Installs what a bare Debian 12 (or Ubuntu) lacks to build and test: a C++ compiler, libclang for RocksDB, cmake and OpenSSL
+# for the client of Kafka, hledger and beancount, which check our exports, PostgreSQL, Java with the jars of a Kafka broker,
+# and schemathesis, which checks the API. Does nothing where all is there; names what is missing where there is no apt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,11 +12,19 @@ need() { # need COMMAND PACKAGE...
 need cc build-essential
 need c++ build-essential
 need make make
+need cmake cmake
+need pkg-config pkg-config
 need clang clang
 need curl curl
 need hledger hledger
 need bean-check beancount
+need java default-jre-headless
+need mvn maven
 need pgrep procps
+# The client of Kafka speaks TLS and OAuth: it wants these libraries' headers.
+for library in libcurl:libcurl4-openssl-dev openssl:libssl-dev zlib:zlib1g-dev; do
+    pkg-config --exists "${library%%:*}" 2>/dev/null || missing+=("${library##*:}")
+done
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 if ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing+=(python3 python3-venv)
@@ -55,3 +63,5 @@ if ! cmp --silent "$pins" "$tool/requirements.txt"; then
     "$tool/bin/pip" install --quiet --disable-pip-version-check --requirement "$pins"
     cp "$pins" "$tool/requirements.txt"
 fi
+
+deploy/kafka.sh jars
