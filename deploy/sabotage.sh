@@ -28,7 +28,7 @@ PeriodIgnored        ledger-core   rules
 IdForgotten          stores        ids
 ConflictUnnoticed    ledger-core   engine
 TimeBackwards        ledger-core   engine
-DigestUnchecked      ledger-core   unhappy
+DigestUnchecked      ledger-core   engine
 StrangerActs         commands-api  holds
 CursorOfAnother      commands-api  commands_api    cursor
 '

@@ -1,6 +1,8 @@
 //! A real PostgreSQL server for tests, with data that goes with it, and a wire that can be cut.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod mixed;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
