@@ -12,7 +12,7 @@ use stores::postgres::Migrated;
 
 use crate::config::{Config, LogFormat, Switch};
 use crate::serve::past::Moment;
-use crate::{backup, demo, import, keys, serve, telemetry};
+use crate::{backup, demo, import, kafka, keys, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -57,6 +57,7 @@ Examples:
   ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
   ledgerd serve --journal postgres://ledger@db/ledger           see `ledgerd migrate`
   ledgerd serve --journal postgres://ledger@db/ledger --standby
+  ledgerd serve --kafka localhost:9092                          see `ledgerd kafka topics`
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
 
@@ -110,6 +111,13 @@ Example:
   createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger"
     )]
     Migrate(Settings),
+    /// The topics on Kafka to which a server publishes events
+    Kafka {
+        #[command(flatten)]
+        cluster: kafka::Cluster,
+        #[command(subcommand)]
+        act: kafka::KafkaAct,
+    },
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -171,6 +179,10 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip)]
     pub allow_unsafe_server: bool,
+    /// The brokers of a Kafka cluster to publish events to, such as localhost:9092 [default: nothing is published]
+    #[arg(long, value_name = "BROKERS")]
+    #[serde(skip)]
+    pub kafka: Option<String>,
     /// The witness file, on another disk
     #[arg(long)]
     #[serde(skip)]
@@ -202,6 +214,7 @@ impl Settings {
         put("journal", "lease_ms", self.lease_ms.map(Into::into));
         put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
+        put("kafka", "brokers", self.kafka.clone().map(Into::into));
         put("log", "filter", self.log.clone().map(Into::into));
         put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
         Ok(Config::load(self.config.as_deref(), flags)?)
@@ -284,6 +297,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Restore(args) => {
             backup::restore(args, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Kafka { cluster, act } => {
+            kafka::run(&cluster, &act, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {

@@ -1,0 +1,112 @@
+//! A real broker for tests of the whole, and a look at what topics hold.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Headers as _;
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use super::root;
+
+/// A broker, killed when dropped.
+pub struct Kafka {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+/// A record: its key, its event id and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    pub key: String,
+    pub id: String,
+    pub value: Value,
+}
+
+impl Stored {
+    pub fn sequence(&self) -> u64 {
+        self.value["sequence"].as_u64().unwrap()
+    }
+}
+
+impl Kafka {
+    pub fn start() -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut port = free();
+        while TcpListener::bind(("127.0.0.1", port.saturating_add(1))).is_err() {
+            port = free();
+        }
+        let kafka = Self { folder: tempfile::tempdir().unwrap(), port };
+        kafka.restart();
+        kafka
+    }
+
+    fn act(&self, act: &str) {
+        let mut command = Command::new(root().join("deploy/kafka.sh"));
+        command.arg(act).arg(self.folder.path().join("kafka"));
+        if act == "start" {
+            command.arg(self.port.to_string());
+        }
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "kafka.sh {act}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    pub fn restart(&self) {
+        self.act("start");
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(&self) {
+        self.act("kill");
+    }
+
+    pub fn brokers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// All committed records of a topic, partition by partition.
+    pub fn read(&self, topic: &str) -> Vec<Stored> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.brokers())
+            .set("group.id", "test-reader")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .unwrap();
+        let wait = Duration::from_secs(20);
+        let metadata = consumer.fetch_metadata(Some(topic), wait).unwrap();
+        let mut records = Vec::new();
+        for partition in 0..i32::try_from(metadata.topics()[0].partitions().len()).unwrap() {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            consumer.assign(&list).unwrap();
+            loop {
+                match consumer.poll(wait).expect("an end of the partition") {
+                    Ok(record) => {
+                        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                        let id = record.headers().unwrap().iter().find(|header| header.key == "ce_id");
+                        records.push(Stored {
+                            key: record.key().map(text).unwrap_or_default(),
+                            id: text(id.unwrap().value.unwrap()),
+                            value: serde_json::from_slice(record.payload().unwrap()).unwrap(),
+                        });
+                    }
+                    Err(KafkaError::PartitionEOF(_)) => break,
+                    Err(KafkaError::MessageConsumption(_)) => {}
+                    Err(error) => panic!("{topic}: {error}"),
+                }
+            }
+        }
+        records
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        let _ = Command::new(root().join("deploy/kafka.sh")).arg("kill").arg(self.folder.path().join("kafka")).status();
+    }
+}
