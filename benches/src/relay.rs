@@ -1,6 +1,7 @@
 //! The relay: a journal of transfers that is there already, published to a Kafka that runs elsewhere, from the first event to
 //! the commit of the last.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -117,8 +118,9 @@ pub(crate) fn page(result: &RelayResult) -> String {
     );
     for (number, round) in result.rounds.iter().enumerate() {
         let Round { seconds, records, transactions, events_per_second, records_per_second } = round;
-        out += &format!(
-            "{:>5}  {seconds:>7.2}  {:>7}  {transactions:>12}  {:>8}  {:>9}\n",
+        let _ = writeln!(
+            out,
+            "{:>5}  {seconds:>7.2}  {:>7}  {transactions:>12}  {:>8}  {:>9}",
             number + 1,
             whole(*records as f64),
             whole(*events_per_second),

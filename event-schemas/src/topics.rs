@@ -14,6 +14,7 @@
 //! What is deliberately absent: `transaction.validated`, since a verdict validates and posts in one event; a balance, since an
 //! event says what moves and not what is there (adding up all changes of a key gives debits, credits and holds of its account).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -197,17 +198,16 @@ fn would_have_moved(command: &CommandBody) -> Option<Key> {
     })
 }
 
-/// Debits, credits and what is held more, by account, in the order in which accounts come up.
-struct Moves(Vec<(AccountId, Currency, [i128; 3])>);
+/// Debits, credits and what is held more, by account. In the order of accounts, so that the records of one topic and partition
+/// are in the order of their ids, and readers need to remember no more than the last.
+#[derive(Default)]
+struct Moves(BTreeMap<AccountId, (Currency, [i128; 3])>);
 
 impl Moves {
     fn add(&mut self, account: AccountId, money: Money, which: usize) {
-        let at = self.0.iter().position(|(known, ..)| *known == account).unwrap_or_else(|| {
-            self.0.push((account, money.currency, [0; 3]));
-            self.0.len() - 1
-        });
+        let (_, sums) = self.0.entry(account).or_insert((money.currency, [0; 3]));
         // An entry has at most 1,000 postings of at most 10^24: no sum leaves the range of its type.
-        if let Some(sum) = self.0.get_mut(at).and_then(|(_, _, sums)| sums.get_mut(which)) {
+        if let Some(sum) = sums.get_mut(which) {
             *sum += money.amount_minor;
         }
     }
@@ -229,7 +229,7 @@ fn minus(money: Money) -> Money {
 
 /// What the event moves, one change for each account.
 fn changes(recorded: &RecordedEvent) -> impl Iterator<Item = BalanceChanged> + use<'_> {
-    let mut moves = Moves(Vec::new());
+    let mut moves = Moves::default();
     let body = &recorded.event.body;
     if let Some(entry) = body.entry() {
         moves.post(entry.postings);
@@ -266,7 +266,7 @@ fn changes(recorded: &RecordedEvent) -> impl Iterator<Item = BalanceChanged> + u
         | EventBody::JournalRestored(_)
         | EventBody::AccessLogged(_) => {}
     }
-    moves.0.into_iter().map(|(account, currency, [debited, credited, held])| BalanceChanged {
+    moves.0.into_iter().map(|(account, (currency, [debited, credited, held]))| BalanceChanged {
         book: recorded.book,
         sequence: recorded.sequence,
         recorded_at: recorded.recorded_at,
@@ -376,8 +376,8 @@ mod tests {
                 &[
                     "transaction.completed account 1",
                     "ledger.entry_written account 1",
-                    "account.balance.updated account 3 1.00 0.05 0.00",
                     "account.balance.updated account 1 0.05 1.00 0.00",
+                    "account.balance.updated account 3 1.00 0.05 0.00",
                 ],
             ),
             (

@@ -111,13 +111,15 @@ Example:
   createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger"
     )]
     Migrate(Settings),
-    /// The topics on Kafka to which a server publishes events
+    /// The topics on Kafka to which a server publishes events: makes, shows and consumes them
     Kafka {
         #[command(flatten)]
         cluster: kafka::Cluster,
         #[command(subcommand)]
         act: kafka::KafkaAct,
     },
+    /// What consumers could not handle: shows it, asks for it again, gives it up
+    Dlq(kafka::dlq::DlqArgs),
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -301,6 +303,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Kafka { cluster, act } => {
             kafka::run(&cluster, &act, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Dlq(args) => {
+            kafka::dlq::run(&args, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {

@@ -74,7 +74,7 @@ fn journal(data: &Path) -> Vec<RecordedEvent> {
 /// The journal's topic is the journal, and each keyed topic has what the topic map says, once and in order for each key.
 fn check(kafka: &Kafka, data: &Path, prefix: &str) {
     let events = journal(data);
-    let records = kafka.read(&format!("{prefix}book.1.journal"));
+    let records = kafka.read_until(&format!("{prefix}book.1.journal"), events.len());
     assert_eq!(records.len(), events.len());
     for (record, event) in records.iter().zip(&events) {
         assert_eq!((record.sequence(), &record.value), (event.sequence.0, &serde_json::to_value(event).unwrap()));
@@ -87,7 +87,8 @@ fn check(kafka: &Kafka, data: &Path, prefix: &str) {
             }
         }
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for record in kafka.read(&format!("{prefix}{}", topic.name())) {
+        let count = expected.values().map(Vec::len).sum();
+        for record in kafka.read_until(&format!("{prefix}{}", topic.name()), count) {
             let sequence = record.sequence();
             found.entry(record.key).or_default().push(sequence);
         }
@@ -184,7 +185,7 @@ async fn the_ledger_goes_on_without_a_broker_and_the_relay_catches_up() {
     assert!(told["alarms"][0].as_str().unwrap().contains("Kafka and the journal have parted"), "{told}");
     Load::open(&client).await;
     assert!(server.log.lock().unwrap().iter().any(|line| line.contains("ALARM: the relay to Kafka has stopped")));
-    let records: Vec<Stored> = kafka.read("bank.book.1.journal");
+    let records: Vec<Stored> = kafka.read_until("bank.book.1.journal", 0);
     assert_eq!(records.len(), journal(&data).len());
 }
 

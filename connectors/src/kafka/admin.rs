@@ -1,5 +1,7 @@
 //! Topics: made with the right partitions and settings, and looked at before anything is published.
 
+use std::time::{Duration, Instant};
+
 use event_schemas::BookId;
 use event_schemas::topics::Topic;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -102,6 +104,16 @@ pub fn make_topics(settings: &KafkaSettings, book: BookId, plan: TopicPlan) -> R
                 // Somebody else was faster; it is checked with the next start.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => return Err(refused(&format!("topic {topic} can't be made"), code)),
+            }
+        }
+        // Made is not yet there for everybody: what follows would be told that nobody leads a partition.
+        let until = Instant::now() + ANSWERS_WITHIN;
+        for report in reports.iter().filter(|report| report.made) {
+            while !reader.is_led(&report.topic)? {
+                if Instant::now() > until {
+                    return Err(KafkaFault::Late(ANSWERS_WITHIN));
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
         }
     }

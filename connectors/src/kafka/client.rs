@@ -1,6 +1,6 @@
 //! Clients of the brokers: producers and consumers that remember what went wrong last, so that it can be told.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -8,6 +8,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
@@ -20,17 +21,33 @@ pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long one poll of a reader waits.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What a client said last, for whoever has to tell that no broker answers.
+#[derive(Debug, Default)]
+struct Said {
+    last: Option<String>,
+    undelivered: Option<String>,
+}
+
+/// What a client said last, for whoever has to tell that no broker answers, and whether a record was not delivered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Option<String>>>);
+pub(super) struct Told(Arc<Mutex<Said>>);
 
 impl Told {
-    pub(super) fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn say(&self, what: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    pub(super) fn last(&self) -> Option<String> {
+        self.said().last.clone()
+    }
+
+    /// Forgets what was not delivered before.
+    pub(super) fn forget(&self) {
+        self.said().undelivered = None;
+    }
+
+    /// Why a record was not delivered, if one was not.
+    pub(super) fn undelivered(&self) -> Option<String> {
+        self.said().undelivered.clone()
     }
 }
 
@@ -41,7 +58,7 @@ impl ClientContext for Told {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
-        self.say(reason.to_owned());
+        self.said().last = Some(reason.to_owned());
     }
 }
 
@@ -50,7 +67,7 @@ impl ProducerContext for Told {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            self.say(error.to_string());
+            self.said().undelivered = Some(error.to_string());
         }
     }
 }
@@ -74,8 +91,8 @@ pub(super) struct Reader {
 pub(super) enum Polled<'a> {
     /// A record.
     Record(BorrowedMessage<'a>),
-    /// The end of a partition was reached; more may come.
-    End,
+    /// The end of this partition was reached; more may come.
+    End(i32),
     /// Nothing in time.
     Nothing,
 }
@@ -120,6 +137,16 @@ impl Reader {
         Ok(found.filter(|found| found.error().is_none()).map(|found| found.partitions().len()).filter(|&n| n > 0))
     }
 
+    /// Whether a topic is there, each of its partitions with a broker that leads it.
+    pub(super) fn is_led(&self, topic: &str) -> Result<bool, KafkaFault> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), ANSWERS_WITHIN).map_err(|error| self.fault(error))?;
+        let led = |partition: &MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
+        Ok(metadata
+            .topics()
+            .iter()
+            .any(|found| found.name() == topic && !found.partitions().is_empty() && found.partitions().iter().all(led)))
+    }
+
     /// The first offset of a partition, and the one behind its last.
     pub(super) fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaFault> {
         self.consumer.fetch_watermarks(topic, partition, ANSWERS_WITHIN).map_err(|error| self.fault(error))
@@ -137,7 +164,7 @@ impl Reader {
         match self.consumer.poll(wait) {
             None => Ok(Polled::Nothing),
             Some(Ok(record)) => Ok(Polled::Record(record)),
-            Some(Err(KafkaError::PartitionEOF(_))) => Ok(Polled::End),
+            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Polled::End(partition)),
             Some(Err(error)) => match error.rdkafka_error_code() {
                 // The client goes on by itself once somebody is there again.
                 Some(
@@ -147,6 +174,26 @@ impl Reader {
                 ) => Ok(Polled::Nothing),
                 _ => Err(self.fault(error)),
             },
+        }
+    }
+
+    /// The first committed record of a partition from an offset on and below another, as `take` has it.
+    pub(super) fn first<T>(
+        &self,
+        topic: &str,
+        partition: i32,
+        (from, to): (i64, i64),
+        take: impl FnOnce(&BorrowedMessage<'_>) -> Result<T, KafkaFault>,
+    ) -> Result<Option<T>, KafkaFault> {
+        self.point_at(topic, partition, from)?;
+        let until = Instant::now() + ANSWERS_WITHIN;
+        loop {
+            match self.poll(POLL)? {
+                Polled::Record(record) if record.offset() < to => return take(&record).map(Some),
+                Polled::Record(_) | Polled::End(_) => return Ok(None),
+                Polled::Nothing if Instant::now() > until => return Err(KafkaFault::Late(ANSWERS_WITHIN)),
+                Polled::Nothing => {}
+            }
         }
     }
 
@@ -174,7 +221,7 @@ impl Reader {
                     until = Instant::now() + ANSWERS_WITHIN;
                 }
                 // Behind the last record there may be nothing but the marks of transactions.
-                Polled::End => return Ok(()),
+                Polled::End(_) => return Ok(()),
                 Polled::Nothing if Instant::now() > until => return Err(KafkaFault::Late(ANSWERS_WITHIN)),
                 Polled::Nothing => {}
             }

@@ -11,13 +11,22 @@
 mod admin;
 mod client;
 mod cloud_event;
+mod consumer;
+pub mod dead_letters;
 mod error;
+mod feed;
 mod journal_topic;
+mod record;
 mod relay;
 mod settings;
+mod tail;
 
 pub use admin::{TopicPlan, TopicReport, check_topics, make_topics};
 pub use cloud_event::header;
+pub use consumer::{Consumer, ConsumerOptions, ConsumerStatus, Handler, HandlerFault};
 pub use error::KafkaFault;
+pub use feed::KafkaFeed;
+pub use record::Received;
 pub use relay::{Relay, RelayParts, RelayState, RelayStatus};
 pub use settings::KafkaSettings;
+pub use tail::Tail;

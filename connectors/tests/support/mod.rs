@@ -137,6 +137,11 @@ impl Journal {
         self.shown.store(blocks.min(self.blocks.len()), Ordering::Release);
     }
 
+    /// Makes durable the blocks of which all is at or below an event.
+    pub fn show_to(&self, sequence: u64) {
+        self.show(self.blocks.partition_point(|block| block.header().last_sequence() <= Sequence(sequence)));
+    }
+
     fn durable(&self) -> &[Block] {
         &self.blocks[..self.shown.load(Ordering::Acquire)]
     }
@@ -358,6 +363,14 @@ pub fn read(broker: &str, topic: &str, isolation: &str) -> Vec<Stored> {
     records
 }
 
-pub fn committed(broker: &Broker, topic: &str) -> Vec<Stored> {
-    read(&broker.address(), topic, "read_committed")
+/// The committed records of a topic, once there are so many: brokers mark what a relay has committed a little later.
+pub fn committed(broker: &Broker, topic: &str, count: usize) -> Vec<Stored> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let records = read(&broker.address(), topic, "read_committed");
+        if records.len() >= count || Instant::now() > end {
+            return records;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -67,8 +67,20 @@ impl Kafka {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The committed records of a topic, once there are so many: brokers mark what a relay has committed a little later.
+    pub fn read_until(&self, topic: &str, count: usize) -> Vec<Stored> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let records = self.read(topic);
+            if records.len() >= count || Instant::now() > end {
+                return records;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// All committed records of a topic, partition by partition.
-    pub fn read(&self, topic: &str) -> Vec<Stored> {
+    fn read(&self, topic: &str) -> Vec<Stored> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.brokers())
             .set("group.id", "test-reader")

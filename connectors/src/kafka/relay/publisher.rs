@@ -83,7 +83,7 @@ impl Publisher {
                 return Err(self.fault(error));
             }
             if stopping() || Instant::now() > until {
-                let reason = self.told.last().unwrap_or_else(|| error.to_string());
+                let reason = self.told.last().or_else(|| self.told.undelivered()).unwrap_or_else(|| error.to_string());
                 return Err(KafkaFault::Unreachable { brokers: self.brokers.clone(), reason });
             }
             self.producer.poll(Duration::ZERO);
