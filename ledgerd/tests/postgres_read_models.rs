@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::load::Load;
 use support::postgres::Postgres;
-use support::{Client, Server, replay, replay_tool};
+use support::{Client, Server, replay, try_replay};
 
 fn start(data: &Path, postgres: &Postgres) -> Server {
     let arguments = ["--journal", &postgres.url, "--lease-ms", "500", "--read-models", "postgres"];
@@ -71,11 +71,7 @@ async fn they_are_right_after_kills_and_an_edit_is_found() {
     // Two edits: of a column that people see, and of the bytes that the server reads.
     sql(&postgres, "UPDATE read_model.balances_accounts SET credits_minor = 7 WHERE code = 'load:3'");
     sql(&postgres, "DELETE FROM read_model.audit_acts WHERE sequence = 9");
-    let ask = |arguments: &[&str]| {
-        let output =
-            Command::new(replay_tool()).arg("--data").arg(&data).args(journal).args(arguments).output().unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
-    };
+    let ask = |arguments: &[&str]| try_replay(&data, &[&journal[..], arguments].concat());
     let (fine, report) = ask(&["verify"]);
     assert!(!fine && report.contains("balances_accounts.credits_minor") && report.contains("audit_acts"), "{report}");
     let (same, rebuilt) = ask(&["rebuild", "balances", "audit", "--in-postgres"]);
