@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use stores::postgres::Migrated;
 
-use crate::config::{Config, LogFormat, Switch};
+use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::serve::past::Moment;
 use crate::{backup, demo, import, kafka, keys, serve, telemetry};
 
@@ -161,10 +161,10 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Whether read models are kept [default: on]
+    /// Whether read models are kept, and where [default: on]
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_models: Option<Switch>,
+    pub read_models: Option<KeepReadModels>,
     /// Where the journal is kept, such as postgres://user@host:5432/database [default: in the data folder]
     #[arg(long, value_name = "URL")]
     #[serde(skip)]

@@ -27,14 +27,16 @@ const ENV_WITNESS: &str = "witness";
 /// Variables with the prefix that are meant for other subcommands.
 const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
 
-/// Whether something is on.
+/// Whether read models are kept, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Switch {
-    /// It is.
+pub enum KeepReadModels {
+    /// In RocksDB in the data folder.
     On,
-    /// It isn't.
+    /// Nowhere.
     Off,
+    /// In the database of the journal, as tables that SQL can ask.
+    Postgres,
 }
 
 /// How log lines look.
@@ -59,8 +61,8 @@ pub struct Config {
     pub tenant: String,
     /// The number of the book.
     pub book: u32,
-    /// Whether read models are kept. Off: only commands, verdicts and the book's figures are answered.
-    pub read_models: Switch,
+    /// Whether read models are kept, and where. Off: only commands, verdicts and the book's figures are answered.
+    pub read_models: KeepReadModels,
     /// Logs.
     pub log: LogConfig,
     /// The journal.
@@ -199,7 +201,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             tenant: "main".into(),
             book: BookId::FIRST.get(),
-            read_models: Switch::On,
+            read_models: KeepReadModels::On,
             log: LogConfig::default(),
             journal: JournalConfig::default(),
             http: HttpConfig::default(),
@@ -304,6 +306,9 @@ impl Config {
         }
         if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
             return wrong("journal.url", &error.to_string());
+        }
+        if self.read_models == KeepReadModels::Postgres && self.journal.url.is_none() {
+            return wrong("read_models", "postgres needs a journal in PostgreSQL: name it with --journal");
         }
         if self.journal.url.is_some() && self.journal.witness.is_some() {
             return wrong(

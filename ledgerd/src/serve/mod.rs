@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, LogFormat, Switch};
+use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::{keys, telemetry};
 use health::{Health, RelayWatch};
 use place::Place;
@@ -267,12 +267,19 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         },
     })?;
     let read_models = match config.read_models {
-        Switch::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
-        Switch::Off => None,
+        KeepReadModels::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
+        KeepReadModels::Postgres => {
+            let rows = place::rows_in_postgres(config, &feeds, engine.status().durable)?;
+            Some(ReadModels::start(feed, rows, projections::all)?)
+        }
+        KeepReadModels::Off => None,
     };
+    // The access log is this server's own, and so is its read model.
     let reads = match config.read_models {
-        Switch::On => Some(ReadModels::start(access.feed(), rocks, access::read_models)?),
-        Switch::Off => None,
+        KeepReadModels::On | KeepReadModels::Postgres => {
+            Some(ReadModels::start(access.feed(), rocks, access::read_models)?)
+        }
+        KeepReadModels::Off => None,
     };
     Ok(Opened { engine, read_models, access: Arc::new(access), reads, feeds, keys, lease, fresh })
 }
@@ -317,7 +324,7 @@ fn greet(config: &Config, address: std::net::SocketAddr, fresh: bool) {
     if key.exists() {
         eprintln!("  admin key  {}", key.display());
     }
-    if config.read_models == Switch::Off {
+    if config.read_models == KeepReadModels::Off {
         eprintln!("  read models are off: queries of balances answer 503");
     }
     eprintln!("  end it with Ctrl-C\n");

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use commands_api::Feeds;
+use event_schemas::Sequence;
 use ledger_core::ports::Journal;
 use projections::ports::EventFeed;
 use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
 use stores::ids::RunIndex;
-use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions};
+use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions, PostgresRows};
 use stores::rocks::RocksStore;
 
 use super::access::ALL_READ_MODELS;
@@ -87,6 +88,18 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: &JournalUrl) -> 
     let feeds: Feeds = Arc::new(move || Box::new(readers()));
     let (journal, feed) = (Box::new(journal), Box::new(feed));
     Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })
+}
+
+/// The read models in the database of a journal that has begun: nothing in them is of another journal or ahead of this one.
+pub(super) fn rows_in_postgres(config: &Config, feeds: &Feeds, head: Sequence) -> anyhow::Result<PostgresRows> {
+    let url = config.journal.url.as_ref().context("read models in PostgreSQL need a journal there")?;
+    let (rows, mut notices) = PostgresRows::open(&url.parse()?, config.book_id())?;
+    let first = feeds().next_block(Sequence::ZERO, Duration::ZERO)?.map(|block| block.hash());
+    notices.extend(rows.fit(first, head)?);
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(rows)
 }
 
 /// How this process calls itself to those who look at the lease.
