@@ -211,7 +211,7 @@ fn a_poison_parks_its_key_until_it_is_retried_or_given_up() {
         assert_eq!((poison.failure.class.as_str(), poison.failure.attempts), ("http_422", 3));
         assert!(poison.failure.error.contains("is refused") && poison.failure.first.0 > 0);
         assert_eq!((behind.failure.class.as_str(), behind.failure.attempts), (BEHIND, 0));
-        let event = desk.event(parked.partition, poison).unwrap();
+        let event = desk.events(parked.partition, &parked.letters).unwrap().remove(0);
         let stood: Vec<_> = committed(&broker, &settings.topic(TOPIC), 0)
             .into_iter()
             .filter(|record| record.id() == poison.id)
