@@ -60,10 +60,10 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 struct Consumer(Child);
 
 impl Consumer {
-    fn start(kafka: &Kafka, folder: &Path) -> Self {
+    fn start(kafka: &Kafka, folder: &Path, metrics: u16) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_ledgerd"))
             .args(["kafka", "consume", "--kafka", &kafka.brokers(), "--topic", TOPIC, "--group", "mail"])
-            .args(["--attempts", "2", "--"])
+            .args(["--attempts", "2", "--metrics", &format!("127.0.0.1:{metrics}"), "--"])
             .arg(folder.join("program"))
             .arg(folder)
             .current_dir(folder)
@@ -155,14 +155,15 @@ async fn a_program_has_each_event_once_and_operators_free_what_it_parks() {
     std::fs::write(at.join("broken"), &key).unwrap();
     // Consumers that are killed while they work, the programs under way with them.
     for round in 0..3 {
-        let mut consumer = Consumer::start(&kafka, at);
+        let mut consumer = Consumer::start(&kafka, at, 0);
         transfers(&client, round).await;
         tokio::time::sleep(Duration::from_millis(700)).await;
         consumer.0.kill().unwrap();
         consumer.0.wait().unwrap();
     }
     published(&client).await;
-    let consumer = Consumer::start(&kafka, at);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let consumer = Consumer::start(&kafka, at, port);
     // Eight postings of top-ups, and two of each of 90 transfers.
     let topic = in_the_topic(&kafka, 8 + 2 * 90);
     let of_the_key = topic[&key].len();
@@ -180,6 +181,9 @@ async fn a_program_has_each_event_once_and_operators_free_what_it_parks() {
     );
     let log = std::fs::read_to_string(at.join("log")).unwrap();
     assert!(log.contains("ALARM: a key is parked"), "{log}");
+    let metrics = Client::new(&format!("http://127.0.0.1:{port}"), "");
+    let figures = metrics.get("/metrics").await.body;
+    assert!(figures.as_str().unwrap().contains("\ndoppia_consumer_parked_keys 1\n"), "{figures}");
     assert!(dlq(&kafka, &["list"]).contains("exit_3"));
     let shown = dlq(&kafka, &["show", "--key", &key, "--output", "json"]);
     let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -221,6 +225,8 @@ async fn a_program_has_each_event_once_and_operators_free_what_it_parks() {
     assert!(answer.contains("gave up key"), "{answer}");
     dlq(&kafka, &[&["retry"][..], &who].concat());
     until("nothing is parked", || parked(&kafka)["keys"] == json!([]));
+    let figures = metrics.get("/metrics").await.body;
+    assert!(figures.as_str().unwrap().contains("\ndoppia_consumer_parked_keys 0\n"), "{figures}");
     transfers(&client, 3).await;
     published(&client).await;
     let topic = in_the_topic(&kafka, 8 + 2 * 120);
