@@ -14,6 +14,8 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(feature = "segments")]
 pub mod ids;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -23,3 +25,5 @@ pub mod rocks;
 pub mod scrub;
 #[cfg(feature = "segments")]
 pub mod segments;
+#[cfg(any(feature = "postgres", feature = "kafka"))]
+mod watch;

@@ -40,9 +40,10 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use audit::{LeaseRow, TableAudit};
 pub use journal::PostgresJournal;
-pub use lease::LeaseWatch;
 pub use reader::PostgresReader;
 pub use server::{Migrated, migrate};
+
+pub use crate::watch::LeaseWatch;
 
 /// Where a PostgreSQL server is, and as whom to connect: `postgres://user@host:5432/database`. It never shows a password.
 #[derive(Clone)]
