@@ -19,8 +19,10 @@ use super::{KafkaFault, KafkaUrl};
 /// The one partition of each topic here.
 const PARTITION: i32 = 0;
 
-/// How long a broker may let a reader wait that has reached the end. Until then the same connection carries nothing else.
-const FETCH_WAIT: Duration = Duration::from_millis(50);
+/// How long a broker may let a reader wait that has reached the end. Until then the same connection carries nothing else: whoever
+/// listens there for new records waits for them longer than whoever looks up records here and there.
+const LISTENING: Duration = Duration::from_millis(50);
+const LOOKING_UP: Duration = Duration::from_millis(5);
 
 /// The longest that is waited in one go, so that a client notices when its broker is gone.
 const POLL: Duration = Duration::from_millis(100);
@@ -154,11 +156,21 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// A sender whose records are delivered within a time or not at all, as far as it can tell.
+    /// A sender whose records are delivered within a time, each once, or not at all, as far as it can tell.
     pub(super) fn new(url: &KafkaUrl, topic: &str, within: Duration) -> Result<Self, KafkaFault> {
+        Self::with(url, topic, within, true)
+    }
+
+    /// A sender of records that may stand there twice.
+    pub(super) fn of_signs(url: &KafkaUrl, topic: &str, within: Duration) -> Result<Self, KafkaFault> {
+        Self::with(url, topic, within, false)
+    }
+
+    fn with(url: &KafkaUrl, topic: &str, within: Duration, idempotent: bool) -> Result<Self, KafkaFault> {
         let mut config = url.client();
         config
-            .set("enable.idempotence", "true")
+            // A record that is sent again by itself must not stand there twice. (It takes half a second to begin with.)
+            .set("enable.idempotence", if idempotent { "true" } else { "false" })
             .set("acks", "all")
             .set("linger.ms", "0")
             .set("compression.type", "none")
@@ -203,11 +215,27 @@ pub(super) struct Tail {
     consumer: Option<BaseConsumer<Context>>,
     /// The offset that comes next, if nothing else is asked for.
     next: Option<i64>,
+    /// How long the broker may keep a request at the end.
+    wait: Duration,
 }
 
 impl Tail {
-    pub(super) fn new(url: &KafkaUrl, topic: &str) -> Self {
-        Self { url: url.clone(), topic: topic.to_owned(), consumer: None, next: None }
+    /// For whoever reads on and waits for new records.
+    pub(super) fn listening(url: &KafkaUrl, topic: &str) -> Self {
+        Self { url: url.clone(), topic: topic.to_owned(), consumer: None, next: None, wait: LISTENING }
+    }
+
+    /// For whoever looks up records, and [rests](Self::rest) in between.
+    pub(super) fn looking_up(url: &KafkaUrl, topic: &str) -> Self {
+        Self { wait: LOOKING_UP, ..Self::listening(url, topic) }
+    }
+
+    /// Nothing is read ahead until the next record is asked for.
+    pub(super) fn rest(&mut self) {
+        if let (Some(consumer), Some(_)) = (&self.consumer, self.next.take()) {
+            // If it fails, the broker is asked in vain.
+            let _ = consumer.unassign();
+        }
     }
 
     pub(super) fn topic(&self) -> &str {
@@ -221,7 +249,7 @@ impl Tail {
 
     fn consumer(&mut self) -> Result<&BaseConsumer<Context>, Trouble> {
         if self.consumer.is_none() {
-            let mut config = self.url.client();
+            let (mut config, wait) = (self.url.client(), self.wait);
             config
                 // Partitions are assigned here and nothing is committed; librdkafka wants a name all the same.
                 .set("group.id", "doppia.journal")
@@ -229,7 +257,7 @@ impl Tail {
                 .set("enable.auto.offset.store", "false")
                 .set("auto.offset.reset", "error")
                 .set("check.crcs", "true")
-                .set("fetch.wait.max.ms", FETCH_WAIT.as_millis().to_string())
+                .set("fetch.wait.max.ms", wait.as_millis().to_string())
                 .set("fetch.queue.backoff.ms", "5")
                 .set("fetch.error.backoff.ms", "50")
                 // What is read ahead: some blocks of the largest size.

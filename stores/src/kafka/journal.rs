@@ -90,7 +90,9 @@ fn claim(
         };
         let trouble = match newest {
             Ok(newest) => {
-                if let Some(claimed) = return_of(tail, options.book, claim, point, newest, passed)? {
+                let returned = return_of(tail, options.book, claim, point, newest, passed)?;
+                tail.rest();
+                if let Some(claimed) = returned {
                     return Ok(claimed);
                 }
                 Trouble::Lost("a claim did not come back".into())
@@ -138,9 +140,11 @@ impl KafkaJournal {
     /// Opens a book's journal for writing: checks the topics, waits for its turn, claims the book, reads the head. The topics must
     /// be there ([`make_topics`](super::make_topics)); an empty journal is one without blocks.
     pub fn open(options: &KafkaOptions) -> Result<Self, KafkaFault> {
+        let topic = blocks_topic(&options.url, options.book);
+        // Made first, because it takes a while until it may send.
+        let mut sender = Some(Sender::new(&options.url, &topic, options.append_within)?);
         topics::check(&options.url, options.book, options.allow_unsafe_server)?;
-        let mut tail = Tail::new(&options.url, &blocks_topic(&options.url, options.book));
-        let (mut point, mut sender, writer) = (Point::START, None, random());
+        let (mut tail, mut point, writer) = (Tail::looking_up(&options.url, &topic), Point::START, random());
         let (epoch, head) = loop {
             wait_for_turn(options)?;
             point = end(&mut tail, options.book, point)?;

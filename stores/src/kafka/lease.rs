@@ -50,6 +50,7 @@ fn newest(tail: &mut Tail, high: i64) -> Result<Option<Sign>, Trouble> {
         return Ok(None);
     }
     let found = tail.value(high - 1, WITHIN)?;
+    tail.rest();
     Ok(found.and_then(|(_, value)| serde_json::from_slice(&value).ok()))
 }
 
@@ -57,7 +58,7 @@ fn newest(tail: &mut Tail, high: i64) -> Result<Option<Sign>, Trouble> {
 pub(super) fn wait_for_turn(options: &KafkaOptions) -> Result<(), KafkaFault> {
     let ttl = options.lease_ttl;
     let patience = ttl + ttl / SIGNS_PER_TTL;
-    let mut tail = Tail::new(&options.url, &writer_topic(&options.url, options.book));
+    let mut tail = Tail::looking_up(&options.url, &writer_topic(&options.url, options.book));
     let until = Instant::now() + patience;
     let (mut heard, mut seen, mut told) = (Instant::now(), None, false);
     loop {
@@ -118,9 +119,9 @@ impl Keeper {
     ) -> Result<Self, KafkaFault> {
         let topic = writer_topic(&options.url, options.book);
         let every = options.lease_ttl / SIGNS_PER_TTL;
-        let mut tail = Tail::new(&options.url, &topic);
+        let mut tail = Tail::listening(&options.url, &topic);
         let (_, at) = patiently(&mut tail, |tail| tail.watermarks(WITHIN))?;
-        let sender = Sender::new(&options.url, &topic, options.lease_ttl.max(Duration::from_secs(1)))?;
+        let sender = Sender::of_signs(&options.url, &topic, options.lease_ttl.max(Duration::from_secs(1)))?;
         let epoch = Arc::new(AtomicU64::new(epoch.0));
         let (end, ended) = channel();
         let (writer, holder) = (writer.to_owned(), options.holder.clone());

@@ -156,7 +156,8 @@ impl KafkaReader {
     }
 
     pub(super) fn new(url: &KafkaUrl, book: BookId, known: Arc<Known>, beside_writer: bool) -> Self {
-        let tail = Tail::new(url, &blocks_topic(url, book));
+        let topic = blocks_topic(url, book);
+        let tail = if beside_writer { Tail::looking_up(url, &topic) } else { Tail::listening(url, &topic) };
         Self { tail, book, known, beside_writer, point: Point::START, newest: -1 }
     }
 
@@ -192,7 +193,15 @@ impl KafkaReader {
                 return Ok(Some(block));
             }
         }
+        self.rest();
         Ok(None)
+    }
+
+    /// Beside the writer there is nothing to listen for: the newest blocks come from it.
+    fn rest(&mut self) {
+        if self.beside_writer {
+            self.tail.rest();
+        }
     }
 
     /// Goes to a place shortly before a sequence that is there: halving, by what the writers of records knew.
@@ -240,6 +249,7 @@ impl KafkaReader {
         self.approach(sequence, end)?;
         while let Some(block) = self.read_on()? {
             if block.header().last_sequence() >= sequence {
+                self.rest();
                 return Ok(Some(block));
             }
         }
