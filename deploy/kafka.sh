@@ -48,7 +48,7 @@ case $act in
 start)
     [ -n "$port" ] || fail "start needs a port"
     command -v java >/dev/null 2>&1 || fail "Java is not installed: apt-get install default-jre-headless"
-    running && fail "a broker runs in $folder already"
+    running && { echo "kafka.sh: a broker runs in $folder already" >&2; exit 0; }
     fetch
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)

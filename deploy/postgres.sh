@@ -27,6 +27,10 @@ fi
 case $act in
 start)
     [ -n "$port" ] || fail "start needs a port"
+    if [ -s "$folder/postmaster.pid" ] && (cd / && "${as[@]}" "$bin/pg_ctl" -D "$folder" status >/dev/null 2>&1); then
+        echo "postgres.sh: a server runs in $folder already" >&2
+        exit 0
+    fi
     if [ ! -s "$folder/PG_VERSION" ]; then
         mkdir -p "$folder"
         [ ${#as[@]} -eq 0 ] || chown postgres "$folder"

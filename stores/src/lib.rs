@@ -17,6 +17,8 @@ pub mod ids;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
+#[cfg(all(feature = "postgres", feature = "kafka"))]
+pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "rocks")]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event_schemas::{Block, BookId, Sequence};
+use event_schemas::{Block, BookId, Epoch, Sequence};
 use ledger_core::ports::{JournalFault, JournalReader};
 use projections::ports::{EventFeed, FeedFault};
 
@@ -140,6 +140,8 @@ pub struct KafkaReader {
     point: Point,
     /// The offset of the newest record that is known to be there.
     newest: i64,
+    /// How many records that were read are no part of the journal.
+    void: u64,
 }
 
 impl std::fmt::Debug for KafkaReader {
@@ -158,7 +160,7 @@ impl KafkaReader {
     pub(super) fn new(url: &KafkaUrl, book: BookId, known: Arc<Known>, beside_writer: bool) -> Self {
         let topic = blocks_topic(url, book);
         let tail = if beside_writer { Tail::looking_up(url, &topic) } else { Tail::listening(url, &topic) };
-        Self { tail, book, known, beside_writer, point: Point::START, newest: -1 }
+        Self { tail, book, known, beside_writer, point: Point::START, newest: -1, void: 0 }
     }
 
     /// Where the journal ends now.
@@ -172,6 +174,16 @@ impl KafkaReader {
         let end = self.known.end();
         self.newest = end.offset;
         Ok(end)
+    }
+
+    /// The epoch up to where was read.
+    pub const fn epoch(&self) -> Epoch {
+        self.point.epoch
+    }
+
+    /// How many of the records read were no part of the journal: they came late, or were somebody else's.
+    pub const fn void_records(&self) -> u64 {
+        self.void
     }
 
     /// The newest sequence there is.
@@ -188,9 +200,13 @@ impl KafkaReader {
             return Ok(Some(block));
         }
         while let Some(step) = step(&mut self.tail, self.book, &mut self.point, self.newest)? {
-            if let Step::Extended(block) = step {
-                self.known.note(self.point);
-                return Ok(Some(block));
+            match step {
+                Step::Extended(block) => {
+                    self.known.note(self.point);
+                    return Ok(Some(block));
+                }
+                Step::Void(_) => self.void += 1,
+                Step::Claimed(_) => {}
             }
         }
         self.rest();

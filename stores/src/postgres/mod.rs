@@ -26,6 +26,7 @@ mod audit;
 mod client;
 mod journal;
 mod lease;
+mod read_models;
 mod reader;
 mod rows;
 mod server;
@@ -40,6 +41,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use audit::{LeaseRow, TableAudit};
 pub use journal::PostgresJournal;
+pub use read_models::PostgresRows;
 pub use reader::PostgresReader;
 pub use server::{Migrated, migrate};
 

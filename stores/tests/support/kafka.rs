@@ -204,9 +204,18 @@ impl Proxy {
     }
 }
 
-/// Whether bytes begin a request that produces into a topic of blocks: its length, then the number of the act, which is zero.
-fn produces(bytes: &[u8]) -> bool {
-    bytes.get(4..6) == Some(&[0, 0]) && bytes.windows(7).take(400).any(|window| window == b".blocks")
+/// Whether there is a request in the bytes that produces into a topic of blocks. A request is its length, then the number of what
+/// is asked for, which is zero; several may come together.
+fn produces(mut bytes: &[u8]) -> bool {
+    while let Some([a, b, c, d, act @ ..]) = bytes.first_chunk::<6>() {
+        let end = 4 + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let request = bytes.get(..end).unwrap_or(bytes);
+        if act == &[0, 0] && request.windows(7).take(400).any(|window| window == b".blocks") {
+            return true;
+        }
+        bytes = bytes.get(end..).unwrap_or_default();
+    }
+    false
 }
 
 fn says(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8, silence: &AtomicBool) {
