@@ -2,6 +2,8 @@
 //! Nothing here changes what the book decides: fees, limits and calendars are facts of the book. Nothing here is secret:
 //! keys lie in files of their own.
 
+mod bus;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use stores::place::{JournalPlace, PlaceError};
+
+pub use bus::{KafkaConfig, RelayConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -71,6 +75,10 @@ pub struct Config {
     pub ready: ReadyConfig,
     /// The background check of what is kept.
     pub scrub: ScrubConfig,
+    /// Where events are published.
+    pub kafka: KafkaConfig,
+    /// Whether this server publishes them.
+    pub relay: RelayConfig,
 }
 
 /// Logs.
@@ -200,6 +208,8 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
             scrub: ScrubConfig::default(),
+            kafka: KafkaConfig::default(),
+            relay: RelayConfig::default(),
         }
     }
 }
@@ -313,6 +323,9 @@ impl Config {
         if self.journal.url.is_none() && self.journal.standby {
             return wrong("journal.standby", "only a journal on servers can have a standby");
         }
+        if let Err(error) = self.kafka.cluster() {
+            return wrong("kafka", &error.to_string());
+        }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
         }
@@ -361,6 +374,10 @@ mod tests {
             ("read_models = \"maybe\"", "read_models"),
             ("[scrub]\nmib_per_second = 10001", "scrub.mib_per_second: "),
             ("[scrub]\nrest_s = 0", "scrub.rest_s: "),
+            ("[kafka]\nbrokers = \"here\"", "kafka: \"here\" is no broker"),
+            ("[kafka]\nbrokers = \"a:1\"\nprefix = \"a b\"", "kafka: the prefix"),
+            ("[kafka]\npassword = \"geheim\"", "password"),
+            ("[relay]\nenabled = \"maybe\"", "relay.enabled"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),
