@@ -27,7 +27,8 @@ fi
 case $act in
 start)
     [ -n "$port" ] || fail "start needs a port"
-    if [ -s "$folder/postmaster.pid" ] && (cd / && "${as[@]}" "$bin/pg_ctl" -D "$folder" status >/dev/null 2>&1); then
+    # One that answers; a file of a server that was killed means nothing.
+    if [ -s "$folder/postmaster.pid" ] && "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; then
         echo "postgres.sh: a server runs in $folder already" >&2
         exit 0
     fi

@@ -12,9 +12,9 @@ use stores::kafka::{TopicsMade, make_topics};
 use stores::place::JournalPlace;
 use stores::postgres::Migrated;
 
-use crate::config::{Config, LogFormat, Switch};
+use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::serve::past::Moment;
-use crate::{backup, demo, import, keys, serve, telemetry};
+use crate::{backup, demo, import, kafka, keys, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -60,6 +60,7 @@ Examples:
   ledgerd serve --journal postgres://ledger@db/ledger           see `ledgerd migrate`
   ledgerd serve --journal postgres://ledger@db/ledger --standby
   ledgerd serve --journal kafka://kafka-1:9092/bank --standby
+  ledgerd serve --kafka localhost:9092                          see `ledgerd kafka topics`
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
 
@@ -115,6 +116,15 @@ Examples:
   ledgerd migrate --journal kafka://kafka-1:9092,kafka-2:9092/bank"
     )]
     Migrate(Settings),
+    /// The topics on Kafka to which a server publishes events: makes, shows and consumes them
+    Kafka {
+        #[command(flatten)]
+        cluster: kafka::Cluster,
+        #[command(subcommand)]
+        act: kafka::KafkaAct,
+    },
+    /// What consumers could not handle: shows it, asks for it again, gives it up
+    Dlq(kafka::dlq::DlqArgs),
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -156,10 +166,10 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Whether read models are kept [default: on]
+    /// Whether read models are kept, and where [default: on]
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_models: Option<Switch>,
+    pub read_models: Option<KeepReadModels>,
     /// Where the journal is kept, such as postgres://user@host:5432/database or kafka://host:9092/prefix [default: in the data
     /// folder]
     #[arg(long, value_name = "URL")]
@@ -177,6 +187,10 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip)]
     pub allow_unsafe_server: bool,
+    /// The brokers of a Kafka cluster to publish events to, such as localhost:9092 [default: nothing is published]
+    #[arg(long, value_name = "BROKERS")]
+    #[serde(skip)]
+    pub kafka: Option<String>,
     /// The witness file, on another disk
     #[arg(long)]
     #[serde(skip)]
@@ -208,6 +222,7 @@ impl Settings {
         put("journal", "lease_ms", self.lease_ms.map(Into::into));
         put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
+        put("kafka", "brokers", self.kafka.clone().map(Into::into));
         put("log", "filter", self.log.clone().map(Into::into));
         put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
         Ok(Config::load(self.config.as_deref(), flags)?)
@@ -283,6 +298,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Restore(args) => {
             backup::restore(args, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Kafka { cluster, act } => {
+            kafka::run(&cluster, &act, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Dlq(args) => {
+            kafka::dlq::run(&args, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {

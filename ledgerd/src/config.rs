@@ -2,6 +2,8 @@
 //! Nothing here changes what the book decides: fees, limits and calendars are facts of the book. Nothing here is secret:
 //! keys lie in files of their own.
 
+mod bus;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use stores::place::{JournalPlace, PlaceError};
+
+pub use bus::{KafkaConfig, RelayConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -23,14 +27,16 @@ const ENV_WITNESS: &str = "witness";
 /// Variables with the prefix that are meant for other subcommands.
 const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
 
-/// Whether something is on.
+/// Whether read models are kept, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Switch {
-    /// It is.
+pub enum KeepReadModels {
+    /// In RocksDB in the data folder.
     On,
-    /// It isn't.
+    /// Nowhere.
     Off,
+    /// In the database of the journal, as tables that SQL can ask.
+    Postgres,
 }
 
 /// How log lines look.
@@ -55,8 +61,8 @@ pub struct Config {
     pub tenant: String,
     /// The number of the book.
     pub book: u32,
-    /// Whether read models are kept. Off: only commands, verdicts and the book's figures are answered.
-    pub read_models: Switch,
+    /// Whether read models are kept, and where. Off: only commands, verdicts and the book's figures are answered.
+    pub read_models: KeepReadModels,
     /// Logs.
     pub log: LogConfig,
     /// The journal.
@@ -69,6 +75,10 @@ pub struct Config {
     pub ready: ReadyConfig,
     /// The background check of what is kept.
     pub scrub: ScrubConfig,
+    /// Where events are published.
+    pub kafka: KafkaConfig,
+    /// Whether this server publishes them.
+    pub relay: RelayConfig,
 }
 
 /// Logs.
@@ -191,13 +201,15 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             tenant: "main".into(),
             book: BookId::FIRST.get(),
-            read_models: Switch::On,
+            read_models: KeepReadModels::On,
             log: LogConfig::default(),
             journal: JournalConfig::default(),
             http: HttpConfig::default(),
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
             scrub: ScrubConfig::default(),
+            kafka: KafkaConfig::default(),
+            relay: RelayConfig::default(),
         }
     }
 }
@@ -295,6 +307,10 @@ impl Config {
         if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
             return wrong("journal.url", &error.to_string());
         }
+        let place = self.journal.url.as_ref().and_then(|url| url.parse().ok());
+        if self.read_models == KeepReadModels::Postgres && !matches!(place, Some(JournalPlace::Postgres(_))) {
+            return wrong("read_models", "postgres needs a journal in PostgreSQL: name it with --journal");
+        }
         if self.journal.url.is_some() && self.journal.witness.is_some() {
             return wrong(
                 "journal.witness",
@@ -306,6 +322,9 @@ impl Config {
         }
         if self.journal.url.is_none() && self.journal.standby {
             return wrong("journal.standby", "only a journal on servers can have a standby");
+        }
+        if let Err(error) = self.kafka.cluster() {
+            return wrong("kafka", &error.to_string());
         }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
@@ -355,6 +374,10 @@ mod tests {
             ("read_models = \"maybe\"", "read_models"),
             ("[scrub]\nmib_per_second = 10001", "scrub.mib_per_second: "),
             ("[scrub]\nrest_s = 0", "scrub.rest_s: "),
+            ("[kafka]\nbrokers = \"here\"", "kafka: \"here\" is no broker"),
+            ("[kafka]\nbrokers = \"a:1\"\nprefix = \"a b\"", "kafka: the prefix"),
+            ("[kafka]\npassword = \"geheim\"", "password"),
+            ("[relay]\nenabled = \"maybe\"", "relay.enabled"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),

@@ -1,6 +1,6 @@
 //! The journal in Kafka, as a whole: writers and the broker killed under load, a standby that takes over, a writer that was
 //! asleep, bad input, and proofs from what is left (see `support/failover.rs` and `support/load.rs`).
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
 
@@ -20,25 +20,25 @@ fn kept(kafka: &Kafka) -> Kept {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_is_killed_again_and_again_loses_nothing() {
-    let kafka = Kafka::start();
+    let kafka = Kafka::migrated();
     writer_killed(&kept(&kafka), "500", kills()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_again_and_again_loses_nothing() {
-    let kafka = Kafka::start();
+    let kafka = Kafka::migrated();
     servers_killed(&kept(&kafka), kills(), || kafka.kill(), || kafka.restart()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_takes_over_from_a_writer_that_is_killed_or_asleep() {
-    let kafka = Kafka::start();
+    let kafka = Kafka::migrated();
     standby_takes_over(&kept(&kafka), "1000", kills() / 2).await;
 }
 
 #[test]
 fn what_does_not_fit_ends_with_a_word() {
-    let kafka = Kafka::start();
+    let kafka = Kafka::migrated();
     let folder = tempfile::tempdir().unwrap();
     let serve = |url: &str, more: &[&str]| {
         let data = folder.path().join("data");
@@ -60,10 +60,10 @@ fn what_does_not_fit_ends_with_a_word() {
         assert!(told.contains(text) && !told.contains("s3cret"), "{url}: {told}");
     }
     // The same of the one that makes topics.
-    let refused = kafka.migrate(&kafka.url_of("other"), &[]);
+    let refused = Kafka::migrate(&kafka.url_of("other"), &[]);
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && told.contains("--allow-unsafe-server"), "{told}");
-    let again = kafka.migrate(&kafka.url, &["--allow-unsafe-server", "--output", "json"]);
+    let again = Kafka::migrate(&kafka.url, &["--allow-unsafe-server", "--output", "json"]);
     let told: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!((&told["made"], told["topics"].as_array().unwrap().len()), (&serde_json::json!([]), 2));
 }

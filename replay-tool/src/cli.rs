@@ -52,7 +52,8 @@ pub enum Command {
     /// Make a read model again from nothing, and say whether it agrees with the one before. Needs ledgerd stopped.
     #[command(after_help = "Examples:
   replay-tool rebuild balances
-  replay-tool rebuild --all --output json")]
+  replay-tool rebuild --all --output json
+  replay-tool --journal postgres://ledger@localhost/ledger rebuild --all --in-postgres")]
     Rebuild(RebuildArgs),
     /// The balance of an account at a moment, computed from the journal alone.
     #[command(after_help = "Examples:
@@ -115,6 +116,9 @@ pub struct RebuildArgs {
     /// All of them.
     #[arg(long)]
     pub all: bool,
+    /// Those in the database of the journal. A ledgerd that keeps them goes on from what is there then
+    #[arg(long)]
+    pub in_postgres: bool,
 }
 
 /// Arguments of `balance`.

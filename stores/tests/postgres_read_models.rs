@@ -120,6 +120,15 @@ fn the_same_commands_leave_the_same_rows_as_in_memory() {
             }
         }
     }
+    for table in projections::all().iter().flat_map(|projection| projection.tables()) {
+        assert_eq!(postgres.differing_column(table).unwrap(), None);
+    }
+    server.sql(
+        "same",
+        "UPDATE read_model.balances_accounts SET credits_minor = credits_minor + 1 WHERE code = 'mixed:7'",
+    );
+    let edited = postgres.differing_column(&projections::balances::rows::ACCOUNTS).unwrap().unwrap();
+    assert!(edited.contains("balances_accounts.credits_minor") && edited.contains("edited"), "{edited}");
     // Emptied and made anew, one of them after the other.
     let projection = projections::by_name("balances").unwrap();
     let before = digest::digest(&postgres, projection.as_ref()).unwrap();
@@ -229,6 +238,13 @@ fn of_two_who_keep_the_same_rows_one_changes_nothing() {
     let fault = other.commit(step(half.next())).unwrap_err().to_string();
     assert!(fault.contains("another process"), "{fault}");
     one.commit(step(half)).unwrap();
+    // Nor does it go on where somebody has begun to make it anew.
+    let beside = open(&url);
+    beside.checkpoint("audit").unwrap();
+    one.reset("audit", projections::by_name("audit").unwrap().tables()).unwrap();
+    let changes = RowChanges { rows: vec![], checkpoints: vec![("audit", half.next())] };
+    assert!(beside.commit(changes).is_err());
+    run_to(one.clone(), &book, half);
     // Started again, it goes on from what is there.
     run_to(other, &book, head);
     let memory = MemoryRows::new();

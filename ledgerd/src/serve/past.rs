@@ -198,6 +198,7 @@ pub async fn serve(
         draining: is_draining,
         metrics,
         scrub: None,
+        relay: None,
         access: None,
     });
     let router = commands_api::router(api).merge(health::router(health));

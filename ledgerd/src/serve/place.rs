@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use commands_api::Feeds;
+use event_schemas::Sequence;
 use ledger_core::ports::Journal;
 use projections::ports::EventFeed;
 use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
 use stores::ids::RunIndex;
 use stores::kafka::{KafkaJournal, KafkaOptions, KafkaUrl};
 use stores::place::JournalPlace;
-use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions, PostgresUrl};
+use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions, PostgresRows, PostgresUrl};
 use stores::rocks::RocksStore;
 
 use super::access::ALL_READ_MODELS;
 use super::make_private;
-use crate::config::Config;
+use crate::config::{Config, JournalUrl};
 
 /// An open book.
 pub(super) struct Place {
@@ -96,6 +97,21 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: PostgresUrl) -> 
     let feeds: Feeds = Arc::new(move || Box::new(readers()));
     let (journal, feed) = (Box::new(journal), Box::new(feed));
     Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })
+}
+
+/// The read models in the database of a journal that has begun: nothing in them is of another journal or ahead of this one.
+pub(super) fn rows_in_postgres(config: &Config, feeds: &Feeds, head: Sequence) -> anyhow::Result<PostgresRows> {
+    let place = config.journal.url.as_ref().map(JournalUrl::parse).transpose()?;
+    let Some(JournalPlace::Postgres(url)) = place else {
+        anyhow::bail!("read models in PostgreSQL need a journal there")
+    };
+    let (rows, mut notices) = PostgresRows::open(&url, config.book_id())?;
+    let first = feeds().next_block(Sequence::ZERO, Duration::ZERO)?.map(|block| block.hash());
+    notices.extend(rows.fit(first, head)?);
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(rows)
 }
 
 fn in_kafka(config: &Config, options: &EmbeddedOptions, url: KafkaUrl) -> anyhow::Result<Place> {

@@ -80,6 +80,10 @@ fn steps(changes: RowChanges) -> Result<Vec<Step>, RowsFault> {
 
 /// Moves a checkpoint from where it was left: `$1` the book, `$2` the projection, `$3` to, `$4` from.
 const MOVE: &str = "\
+UPDATE read_model.checkpoints SET sequence = $3 WHERE book = $1 AND projection = $2 AND sequence = $4";
+
+/// The same from nothing, where `$4` is zero.
+const BEGIN: &str = "\
 INSERT INTO read_model.checkpoints AS c (book, projection, sequence) VALUES ($1, $2, $3)
 ON CONFLICT (book, projection) DO UPDATE SET sequence = excluded.sequence WHERE c.sequence = $4";
 
@@ -95,7 +99,7 @@ pub(super) fn commit(rows: &PostgresRows, changes: RowChanges) -> Result<(), Row
         transaction.execute("SET LOCAL synchronous_commit = off").await?;
         // First, so that one of two who are at it waits for the other here, and changes nothing.
         for (name, to, from) in moving {
-            let done = sqlx::query(MOVE)
+            let done = sqlx::query(if *from == Sequence::ZERO { BEGIN } else { MOVE })
                 .bind(book)
                 .bind(*name)
                 .bind(bigint(to.0))

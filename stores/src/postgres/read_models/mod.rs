@@ -3,6 +3,7 @@
 //! Rows and checkpoint change in one transaction. A checkpoint moves on only from where this process left it: of two processes
 //! that keep the same read models, the one that comes late changes nothing.
 
+mod audit;
 mod commit;
 mod moment;
 mod shape;
