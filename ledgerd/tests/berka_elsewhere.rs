@@ -80,7 +80,6 @@ async fn a_real_bank_ends_in_the_same_state_wherever_its_journal_is() {
         digest(stores::postgres::PostgresReader::open(url, event_schemas::BookId::FIRST))
     });
     assert_eq!(found.await.unwrap(), expected);
-    drop(postgres);
 
     let kafka = Kafka::migrated();
     let data = folder.path().join("kafka");

@@ -305,7 +305,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         /// Whatever writers do, whatever arrives late or twice: everybody reads the same journal from wherever they begin, and
         /// what was acknowledged is in it.
