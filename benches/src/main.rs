@@ -119,7 +119,8 @@ struct EngineArgs {
     /// Commands per submission
     #[arg(long, default_value_t = 8_190)]
     batch: usize,
-    /// Keep the journal in PostgreSQL, in an empty database such as postgres://user@host/bench
+    /// Keep the journal on servers: in an empty database such as postgres://user@host/bench, or in topics that are not there yet
+    /// such as kafka://host:9092/bench
     #[arg(long, value_name = "URL")]
     #[serde(skip)]
     journal: Option<String>,

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use stores::kafka::{TopicsMade, make_topics};
+use stores::place::JournalPlace;
 use stores::postgres::Migrated;
 
 use crate::config::{Config, KeepReadModels, LogFormat};
@@ -57,6 +59,7 @@ Examples:
   ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
   ledgerd serve --journal postgres://ledger@db/ledger           see `ledgerd migrate`
   ledgerd serve --journal postgres://ledger@db/ledger --standby
+  ledgerd serve --journal kafka://kafka-1:9092/bank --standby
   ledgerd serve --kafka localhost:9092                          see `ledgerd kafka topics`
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
@@ -103,12 +106,14 @@ Examples:
         #[command(flatten)]
         args: keys::KeyArgs,
     },
-    /// Makes the tables of a journal in PostgreSQL, or brings them to this version
+    /// Makes what a journal on servers needs: tables in PostgreSQL, or brings them to this version; topics in Kafka
     #[command(
-        after_help = "The password may stand in the URL, in PGPASSWORD or in a PGPASSFILE. Nothing is ever dropped.
+        after_help = "PostgreSQL's password may stand in the URL, in PGPASSWORD or in a PGPASSFILE; Kafka's in the URL. Nothing is ever
+dropped, and no topic that is there is changed.
 
-Example:
-  createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger"
+Examples:
+  createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger
+  ledgerd migrate --journal kafka://kafka-1:9092,kafka-2:9092/bank"
     )]
     Migrate(Settings),
     /// The topics on Kafka to which a server publishes events: makes, shows and consumes them
@@ -165,7 +170,8 @@ pub struct Settings {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_models: Option<KeepReadModels>,
-    /// Where the journal is kept, such as postgres://user@host:5432/database [default: in the data folder]
+    /// Where the journal is kept, such as postgres://user@host:5432/database or kafka://host:9092/prefix [default: in the data
+    /// folder]
     #[arg(long, value_name = "URL")]
     #[serde(skip)]
     pub journal: Option<String>,
@@ -177,7 +183,7 @@ pub struct Settings {
     #[arg(long, value_name = "MS")]
     #[serde(skip)]
     pub lease_ms: Option<u64>,
-    /// Go on although the database server may lose what it acknowledges; for development
+    /// Go on although the servers may lose what they acknowledge; for development
     #[arg(long)]
     #[serde(skip)]
     pub allow_unsafe_server: bool,
@@ -281,16 +287,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Migrate(settings) => {
             let config = settings.load()?;
-            let url = config.journal.url.as_ref().context("which database? Name it with --journal postgres://…")?;
-            let url = url.parse()?;
-            let Migrated { from, to } = stores::postgres::migrate(&url)?;
-            match cli.output {
-                Output::Json => {
-                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }));
-                }
-                Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
-                Output::Text => println!("{url} is of version {to} now"),
-            }
+            let url =
+                config.journal.url.as_ref().context("which one? Name it with --journal postgres://… or kafka://…")?;
+            migrate(&config, &url.parse()?, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Backup(args) => {
@@ -328,6 +327,35 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
     }
+}
+
+fn migrate(config: &Config, place: &JournalPlace, output: Output) -> anyhow::Result<()> {
+    match place {
+        JournalPlace::Postgres(url) => {
+            let Migrated { from, to } = stores::postgres::migrate(url)?;
+            match output {
+                Output::Json => {
+                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }));
+                }
+                Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
+                Output::Text => println!("{url} is of version {to} now"),
+            }
+        }
+        JournalPlace::Kafka(url) => {
+            let made = make_topics(url, config.book_id(), config.journal.allow_unsafe_server)?;
+            match output {
+                Output::Json => {
+                    let TopicsMade { topics, made } = made;
+                    println!("{}", serde_json::json!({ "cluster": url.to_string(), "topics": topics, "made": made }));
+                }
+                Output::Text if made.made.is_empty() => {
+                    println!("{url} has the topics {} already", made.topics.join(", "));
+                }
+                Output::Text => println!("{url} has the topics {} now", made.topics.join(", ")),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

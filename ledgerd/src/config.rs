@@ -11,7 +11,7 @@ use event_schemas::BookId;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
-use stores::postgres::{PostgresFault, PostgresUrl};
+use stores::place::{JournalPlace, PlaceError};
 
 pub use bus::{KafkaConfig, RelayConfig};
 
@@ -95,14 +95,15 @@ pub struct LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JournalConfig {
-    /// Where the journal is kept: `postgres://user@host:5432/database`. Without it, in the data folder.
+    /// Where the journal is kept: `postgres://user@host:5432/database` or `kafka://host:9092/prefix`. Without it, in the data
+    /// folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<JournalUrl>,
-    /// Wait until the book has no other writer, instead of refusing to start. Of a journal in PostgreSQL.
+    /// Wait until the book has no other writer, instead of refusing to start. Of a journal on servers.
     pub standby: bool,
-    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal in PostgreSQL.
+    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal on servers.
     pub lease_ms: u64,
-    /// Go on although the database server may lose what it acknowledges. For development.
+    /// Go on although the servers may lose what they acknowledge. For development.
     pub allow_unsafe_server: bool,
     /// The witness file, on another disk. Without one, an older copy of the whole folder goes unseen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,10 +118,9 @@ pub struct JournalConfig {
 pub struct JournalUrl(String);
 
 impl JournalUrl {
-    /// The server and the database.
-    pub fn parse(&self) -> Result<PostgresUrl, PostgresFault> {
-        let known = ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme));
-        if known { PostgresUrl::parse(&self.0) } else { Err(PostgresFault::Url) }
+    /// The servers.
+    pub fn parse(&self) -> Result<JournalPlace, PlaceError> {
+        JournalPlace::parse(&self.0)
     }
 }
 
@@ -307,20 +307,21 @@ impl Config {
         if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
             return wrong("journal.url", &error.to_string());
         }
-        if self.read_models == KeepReadModels::Postgres && self.journal.url.is_none() {
+        let place = self.journal.url.as_ref().and_then(|url| url.parse().ok());
+        if self.read_models == KeepReadModels::Postgres && !matches!(place, Some(JournalPlace::Postgres(_))) {
             return wrong("read_models", "postgres needs a journal in PostgreSQL: name it with --journal");
         }
         if self.journal.url.is_some() && self.journal.witness.is_some() {
             return wrong(
                 "journal.witness",
-                "a witness guards a journal in the data folder; a database has its own backups",
+                "a witness guards a journal in the data folder; servers have their own means",
             );
         }
         if !(200..=600_000).contains(&self.journal.lease_ms) {
             return wrong("journal.lease_ms", "200 to 600000");
         }
         if self.journal.url.is_none() && self.journal.standby {
-            return wrong("journal.standby", "only a journal in a database can have a standby");
+            return wrong("journal.standby", "only a journal on servers can have a standby");
         }
         if let Err(error) = self.kafka.cluster() {
             return wrong("kafka", &error.to_string());
@@ -384,6 +385,8 @@ mod tests {
             ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
             ("[journal]\nurl = \"mysql://u:geheim@h/d\"", "journal.url: "),
             ("[journal]\nurl = \"postgres://h/d\"\nwitness = \"/w\"", "journal.witness: "),
+            ("[journal]\nurl = \"kafka://u:geheim@h/d\"", "kafka+ssl"),
+            ("[journal]\nurl = \"kafka+ssl://u:geheim@h/d?acks=0\"", "acks is no setting"),
             ("[journal]\nstandby = true", "journal.standby: "),
             ("[journal]\nlease_ms = 1", "journal.lease_ms: "),
             ("data = [", "doppia.toml"),
@@ -402,6 +405,10 @@ mod tests {
         for text in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
             assert!(text.contains("postgres://u@h:5/d") && !text.contains("geheim"), "{text}");
         }
+        let url = "kafka+ssl://u:geheim@h:5/d?ssl.key.password=geheimer";
+        let config = load(&format!("[journal]\nurl = \"{url}\""), json!({})).unwrap();
+        let text = format!("{} {config:?}", toml::to_string(&config).unwrap());
+        assert!(text.contains("kafka+ssl://u@h:5/d") && !text.contains("geheim"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use event_schemas::Digest;
 use ledger_core::ports::JournalReader;
 use ledger_core::state::State;
 use serde_json::Value;
+use support::kafka::Kafka;
 use support::postgres::Postgres;
 use support::{Client, Server, replay, root};
 
@@ -77,6 +78,17 @@ async fn a_real_bank_ends_in_the_same_state_wherever_its_journal_is() {
     let url = stores::postgres::PostgresUrl::parse(&postgres.url).unwrap();
     let found = tokio::task::spawn_blocking(move || {
         digest(stores::postgres::PostgresReader::open(url, event_schemas::BookId::FIRST))
+    });
+    assert_eq!(found.await.unwrap(), expected);
+
+    let kafka = Kafka::migrated();
+    let data = folder.path().join("kafka");
+    let journal = ["--journal", &kafka.url];
+    let there = bank("Kafka", &data, &[&journal[..], &["--allow-unsafe-server"]].concat(), &journal).await;
+    assert!(here == there, "the balances of Kafka are not those of the folder");
+    let url = stores::kafka::KafkaUrl::parse(&kafka.url).unwrap();
+    let found = tokio::task::spawn_blocking(move || {
+        digest(stores::kafka::KafkaReader::open(&url, event_schemas::BookId::FIRST))
     });
     assert_eq!(found.await.unwrap(), expected);
 }

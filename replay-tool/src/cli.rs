@@ -16,10 +16,11 @@ pub struct Cli {
     /// The data folder.
     #[arg(long, global = true, default_value = "./data", env = "DOPPIA_DATA", value_name = "FOLDER")]
     pub data: PathBuf,
-    /// Where the journal is, if not in the data folder, such as postgres://user@host:5432/database.
+    /// Where the journal is, if not in the data folder, such as postgres://user@host:5432/database or
+    /// kafka://host:9092/prefix.
     #[arg(long, global = true, env = "DOPPIA_JOURNAL__URL", value_name = "URL", hide_env_values = true)]
     pub journal: Option<String>,
-    /// Which book of that database.
+    /// Which book of those servers.
     #[arg(long, global = true, default_value_t = 1, env = "DOPPIA_BOOK", value_name = "NUMBER")]
     pub book: u32,
     /// For people or for scripts.

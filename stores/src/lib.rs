@@ -14,7 +14,11 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(feature = "segments")]
 pub mod ids;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
+#[cfg(all(feature = "postgres", feature = "kafka"))]
+pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "rocks")]
@@ -23,3 +27,5 @@ pub mod rocks;
 pub mod scrub;
 #[cfg(feature = "segments")]
 pub mod segments;
+#[cfg(any(feature = "postgres", feature = "kafka"))]
+mod watch;

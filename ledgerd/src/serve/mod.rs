@@ -126,7 +126,7 @@ pub async fn serve(
     });
     let scrub = match config.scrub.mib_per_second {
         0 => None,
-        // Blocks in a database are the database's to keep whole.
+        // Blocks on servers are the servers' to keep whole.
         _ if config.journal.url.is_some() => None,
         rate => Some(Scrub::start(
             &config.data,
@@ -231,7 +231,7 @@ struct Opened {
     reads: Option<ReadModels>,
     feeds: Feeds,
     keys: KeyRing,
-    /// Of a journal in a database: whether another writer has taken over.
+    /// Of a journal on servers: whether another writer has taken over.
     lease: Option<LeaseWatch>,
     /// Whether the folder was made now.
     fresh: bool,

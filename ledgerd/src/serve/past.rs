@@ -163,7 +163,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     if config.journal.url.is_some() {
-        bail!("the past is served from a journal in a data folder; one in PostgreSQL is not supported yet");
+        bail!("the past is served from a journal in a data folder; one on servers is not supported yet");
     }
     crate::backup::of_segments(&config)?;
     let started = Instant::now();

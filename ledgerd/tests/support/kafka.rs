@@ -1,7 +1,7 @@
-//! A real broker for tests of the whole, and a look at what topics hold.
+//! A real Kafka broker for tests of the whole, and a look at what topics hold.
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -16,6 +16,9 @@ use super::root;
 pub struct Kafka {
     folder: tempfile::TempDir,
     port: u16,
+    controller: u16,
+    /// Of a journal there.
+    pub url: String,
 }
 
 /// A record: its key, its event id and its value.
@@ -35,18 +38,32 @@ impl Stored {
 impl Kafka {
     pub fn start() -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut port = free();
-        while TcpListener::bind(("127.0.0.1", port.saturating_add(1))).is_err() {
-            port = free();
-        }
-        let kafka = Self { folder: tempfile::tempdir().unwrap(), port };
+        let (port, controller) = (free(), free());
+        let url = format!("kafka://127.0.0.1:{port}/bank");
+        let kafka = Self { folder: tempfile::tempdir().unwrap(), port, controller, url };
         kafka.restart();
         kafka
     }
 
+    /// With the topics of a book and without a journal.
+    pub fn migrated() -> Self {
+        let kafka = Self::start();
+        let done = Self::migrate(&kafka.url, &["--allow-unsafe-server"]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        kafka
+    }
+
+    pub fn migrate(url: &str, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ledgerd")).args(["migrate", "--journal", url]).args(more).output().unwrap()
+    }
+
+    pub fn url_of(&self, prefix: &str) -> String {
+        format!("kafka://127.0.0.1:{}/{prefix}", self.port)
+    }
+
     fn act(&self, act: &str) {
         let mut command = Command::new(root().join("deploy/kafka.sh"));
-        command.arg(act).arg(self.folder.path().join("kafka"));
+        command.arg(act).arg(self.folder.path().join("kafka")).env("CONTROLLER_PORT", self.controller.to_string());
         if act == "start" {
             command.arg(self.port.to_string());
         }

@@ -1,9 +1,11 @@
 //! What the tests of the whole have in common: a ledgerd process that can be killed, and a client.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod failover;
 pub mod kafka;
 pub mod load;
 pub mod postgres;
+pub mod small_disk;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

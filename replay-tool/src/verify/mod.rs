@@ -10,6 +10,7 @@
 mod access;
 mod audit;
 mod journal;
+mod kafka;
 mod postgres;
 mod read_models;
 mod replay;

@@ -1,6 +1,8 @@
-//! A real PostgreSQL server for tests, with data that goes with it, and a wire that can be cut.
+//! Real servers for tests, PostgreSQL and Kafka, with data that goes with them, and wires that can be cut.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod mixed;
 
 use std::io::{Read as _, Write as _};
