@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::control::ControlFact;
 use crate::event::{EventBody, RecordedEvent};
 
 /// The name and the JSON Schema of every event type, in the order of their numbers.
@@ -11,7 +12,13 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     EventBody::TYPE_NAMES.iter().map(|name| (*name, of_type(whole.clone(), name))).collect()
 }
 
-/// Narrows the schema of all recorded events to one type: keeps its alternative of the body, and the definitions it needs.
+/// The name and the JSON Schema of every fact of the control plane, in the order of their numbers.
+pub fn control_schemas() -> Vec<(&'static str, Value)> {
+    let whole = schemars::schema_for!(ControlFact).to_value();
+    ControlFact::TYPE_NAMES.iter().map(|name| (*name, of_type(whole.clone(), name))).collect()
+}
+
+/// Narrows the schema of all to one type: keeps its alternative of the body, and the definitions it needs.
 fn of_type(mut schema: Value, name: &'static str) -> Value {
     let Some(root) = schema.as_object_mut() else { return schema };
     let alternatives = root.remove("oneOf");
@@ -33,7 +40,7 @@ fn of_type(mut schema: Value, name: &'static str) -> Value {
 
 /// Adds properties, required names and description of one alternative to the envelope.
 fn merge(root: &mut Map<String, Value>, alternative: &Value) {
-    for key in ["properties", "required", "description"] {
+    for key in ["type", "properties", "required", "description"] {
         match (root.get_mut(key), alternative.get(key)) {
             (Some(Value::Object(into)), Some(Value::Object(from))) => into.extend(from.clone()),
             (Some(Value::Array(into)), Some(Value::Array(from))) => into.extend(from.iter().cloned()),
