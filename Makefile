@@ -1,12 +1,12 @@
 # One-liners. A recipe that needs more is a script in deploy/ or a subcommand of our own binaries.
 CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 
-.PHONY: help setup build demo test sabotage bench ci fmt lint
+.PHONY: help setup build demo up down test sabotage bench ci fmt lint
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
 
-setup: ## installs what is missing: clang for RocksDB, PostgreSQL, hledger, beancount and schemathesis for checks
+setup: ## installs what is missing: clang for RocksDB, PostgreSQL, Kafka, hledger, beancount and schemathesis for checks
 	@deploy/setup-debian.sh
 
 build: setup ## builds the binaries
@@ -14,6 +14,12 @@ build: setup ## builds the binaries
 
 demo: build ## imports a real bank into ./demo-data, proves the journal, goes on serving
 	target/release/ledgerd demo --fresh
+
+up: setup ## starts PostgreSQL and Kafka on loopback, with data that may be thrown away
+	@deploy/servers.sh up
+
+down: ## stops them and deletes their data
+	@deploy/servers.sh down
 
 test: setup ## all tests
 	$(CARGO) test --release --workspace

@@ -7,7 +7,8 @@
 #   deploy/kafka.sh stop FOLDER          stops it, clean
 #   deploy/kafka.sh kill FOLDER          kills it with signal 9, as a crash would
 #
-# KAFKA_HEAP (768m) is the most memory its heap takes; CONTROLLER_PORT another port for the controller.
+# KAFKA_HEAP (768m) is the most memory its heap takes; CONTROLLER_PORT another port for the controller; KAFKA_PROPERTIES more
+# lines for its configuration.
 set -euo pipefail
 
 fail() { echo "kafka.sh: $*" >&2; exit 1; }
@@ -47,7 +48,7 @@ case $act in
 start)
     [ -n "$port" ] || fail "start needs a port"
     command -v java >/dev/null 2>&1 || fail "Java is not installed: apt-get install default-jre-headless"
-    running && fail "a broker runs in $folder already"
+    running && { echo "kafka.sh: a broker runs in $folder already" >&2; exit 0; }
     fetch
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
@@ -55,6 +56,7 @@ start)
         "-Dlog4j2.configurationFile=$here/kafka/log4j2.properties" -cp "$jars/libs/*")
     sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER@|${CONTROLLER_PORT:-$((port + 1))}|g" -e "s|@FOLDER@|$folder|g" \
         "$here/kafka/server.properties.in" >"$folder/server.properties"
+    printf '%s\n' "${KAFKA_PROPERTIES:-}" >>"$folder/server.properties"
     if [ ! -s "$folder/data/meta.properties" ]; then
         id=$("${run[@]}" kafka.tools.StorageTool random-uuid 2>/dev/null | tail -1)
         "${run[@]}" kafka.tools.StorageTool format -t "$id" -c "$folder/server.properties" >"$folder/kafka.log" 2>&1 ||

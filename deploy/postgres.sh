@@ -27,6 +27,11 @@ fi
 case $act in
 start)
     [ -n "$port" ] || fail "start needs a port"
+    # One that answers; a file of a server that was killed means nothing.
+    if [ -s "$folder/postmaster.pid" ] && "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; then
+        echo "postgres.sh: a server runs in $folder already" >&2
+        exit 0
+    fi
     if [ ! -s "$folder/PG_VERSION" ]; then
         mkdir -p "$folder"
         [ ${#as[@]} -eq 0 ] || chown postgres "$folder"

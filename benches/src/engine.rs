@@ -14,7 +14,9 @@ use ledger_core::ports::{
 use serde::Serialize;
 use stores::book::system_clock;
 use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
-use stores::postgres::{PostgresJournal, PostgresOptions, PostgresUrl, migrate};
+use stores::kafka::{KafkaJournal, KafkaOptions, make_topics};
+use stores::place::JournalPlace;
+use stores::postgres::{PostgresJournal, PostgresOptions, migrate};
 
 use crate::booked::{AMPLE_MINOR, numbered, open, transfer};
 use crate::folder::folder_bytes;
@@ -75,6 +77,7 @@ pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult>
     let (replay_events, replay_seconds) = match &kept {
         Kept::InTheFolder => replay_all(&data, &options)?,
         Kept::Postgres(postgres) => replay_of(&PostgresJournal::open(postgres)?)?,
+        Kept::Kafka(kafka) => replay_of(&KafkaJournal::open(kafka)?)?,
     };
     Ok(EngineResult {
         transfers: args.transfers,
@@ -102,23 +105,39 @@ pub(crate) fn run(args: &EngineArgs, dir: &Path) -> anyhow::Result<EngineResult>
 enum Kept {
     InTheFolder,
     Postgres(PostgresOptions),
+    Kafka(KafkaOptions),
 }
 
 impl Kept {
-    /// Makes an empty journal; in PostgreSQL, the tables of a database that has none.
+    /// Makes an empty journal; in PostgreSQL, the tables of a database that has none; in Kafka, topics that are not there.
     fn create(data: &Path, options: &EmbeddedOptions, url: Option<&str>) -> anyhow::Result<Self> {
         let Some(url) = url else {
             embedded::create(data, options)?;
             return Ok(Self::InTheFolder);
         };
-        let url = PostgresUrl::parse(url)?;
-        let migrated = migrate(&url)?;
-        ensure!(
-            migrated.from.is_none(),
-            "the database is used already: name an empty one, lest a journal be measured into"
-        );
+        let kept = match JournalPlace::parse(url)? {
+            JournalPlace::Postgres(url) => {
+                let migrated = migrate(&url)?;
+                ensure!(
+                    migrated.from.is_none(),
+                    "the database is used already: name an empty one, lest a journal be measured into"
+                );
+                Self::Postgres(PostgresOptions::new(url, options.book))
+            }
+            JournalPlace::Kafka(url) => {
+                let mut kafka = KafkaOptions::new(url, options.book);
+                // What is measured is one machine.
+                kafka.allow_unsafe_server = true;
+                let topics = make_topics(&kafka.url, options.book, kafka.allow_unsafe_server)?;
+                ensure!(
+                    topics.made.len() == topics.topics.len(),
+                    "the topics are used already: name another prefix, lest a journal be measured into"
+                );
+                Self::Kafka(kafka)
+            }
+        };
         std::fs::create_dir_all(data)?;
-        Ok(Self::Postgres(PostgresOptions::new(url, options.book)))
+        Ok(kept)
     }
 }
 
@@ -141,6 +160,12 @@ fn start(data: &Path, options: &EmbeddedOptions, kept: &Kept) -> anyhow::Result<
         Kept::Postgres(postgres) => {
             let local = Local::open(data, options)?;
             let journal = PostgresJournal::open(postgres)?;
+            let beside = local.fit(&journal)?;
+            (Box::new(journal), beside)
+        }
+        Kept::Kafka(kafka) => {
+            let local = Local::open(data, options)?;
+            let journal = KafkaJournal::open(kafka)?;
             let beside = local.fit(&journal)?;
             (Box::new(journal), beside)
         }

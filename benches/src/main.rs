@@ -18,6 +18,7 @@ mod http;
 mod machine;
 mod micro;
 mod plot;
+mod relay;
 mod report;
 mod spread;
 
@@ -39,6 +40,7 @@ use crate::micro::Part;
   ledger-bench http --connections 64 --load uniform,hot --seconds 20 --rounds 5
   ledger-bench http --connections 64 --read-models on,off --output json
   ledger-bench http --connections 4 --items 1000   JSON batches of 1,000 transfers
+  ledger-bench relay --brokers localhost:9092      publishes 200,000 transfers
   ledger-bench all --write BENCHMARKS.md           everything, as `make bench` does"
 )]
 struct Cli {
@@ -72,6 +74,8 @@ enum Command {
 with any of them, every combination of what is given (64 connections, uniform, on, 1 item unless told)."
     )]
     Http(HttpArgs),
+    /// The relay to Kafka: a journal of transfers, published to brokers that run already (`deploy/kafka.sh start`)
+    Relay(relay::RelayArgs),
     /// Everything, written up as BENCHMARKS.md with its plot
     All {
         #[command(flatten)]
@@ -115,7 +119,8 @@ struct EngineArgs {
     /// Commands per submission
     #[arg(long, default_value_t = 8_190)]
     batch: usize,
-    /// Keep the journal in PostgreSQL, in an empty database such as postgres://user@host/bench
+    /// Keep the journal on servers: in an empty database such as postgres://user@host/bench, or in topics that are not there yet
+    /// such as kafka://host:9092/bench
     #[arg(long, value_name = "URL")]
     #[serde(skip)]
     journal: Option<String>,
@@ -206,6 +211,10 @@ fn main() -> anyhow::Result<()> {
         Command::Http(args) => {
             let result = http::run(&args, &dir)?;
             print(output, &result, || report::http(&result))
+        }
+        Command::Relay(args) => {
+            let result = relay::run(&args, &dir)?;
+            print(output, &result, || Ok(relay::page(&result)))
         }
         Command::All { micro, engine, http, write } => {
             let result = report::measure(&micro, &engine, &http, &dir)?;

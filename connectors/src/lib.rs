@@ -1,4 +1,5 @@
-//! The outside world. For now: [`csv_import`], which turns a bank's CSV files into commands over the HTTP API. Mail, webhooks,
-//! bill providers and the relay come to live here too, one folder each.
+//! The outside world: [`csv_import`] turns a bank's CSV files into commands over the HTTP API; [`kafka`] publishes the journal to
+//! a bus and reads it there. Mail, webhooks and bill providers come to live here too, one folder each.
 
 pub mod csv_import;
+pub mod kafka;

@@ -30,6 +30,7 @@ pub mod sabotage;
 pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod topics;
 mod touches;
 mod upcast;
 

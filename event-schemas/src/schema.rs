@@ -1,10 +1,12 @@
-//! JSON Schemas (draft 2020-12) of recorded events, one for each event type and version, generated from the types
-//! themselves. The generated files are committed under `schemas/`; a test tells when they differ.
+//! JSON Schemas (draft 2020-12) of recorded events, one for each event type and version, and of what is derived from events for
+//! topics; generated from the types themselves. The generated files are committed under `schemas/`; a test tells when they
+//! differ.
 
 use serde_json::{Map, Value};
 
 use crate::control::ControlFact;
 use crate::event::{EventBody, RecordedEvent};
+use crate::topics::{BALANCE_CHANGED, BalanceChanged};
 
 /// The name and the JSON Schema of every event type, in the order of their numbers.
 pub fn schemas() -> Vec<(&'static str, Value)> {
@@ -16,6 +18,15 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
 pub fn control_schemas() -> Vec<(&'static str, Value)> {
     let whole = schemars::schema_for!(ControlFact).to_value();
     ControlFact::TYPE_NAMES.iter().map(|name| (*name, of_type(whole.clone(), name))).collect()
+}
+
+/// The name and the JSON Schema of what topics carry that is not an event itself, but follows from one.
+pub fn derived() -> Vec<(&'static str, Value)> {
+    let mut schema = schemars::schema_for!(BalanceChanged).to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), BALANCE_CHANGED.into());
+    }
+    vec![(BALANCE_CHANGED, schema)]
 }
 
 /// Narrows the schema of all to one type: keeps its alternative of the body, and the definitions it needs.

@@ -1,12 +1,14 @@
 //! The committed JSON Schemas are those of the types, and events obey them. `UPDATE_SCHEMAS=1` rewrites the files; a
 //! released one never changes.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use event_schemas::bounds::AMOUNT_MAX_MINOR;
+use event_schemas::topics::{BALANCE_CHANGED, BalanceChanged, outlets};
 use event_schemas::{ControlFact, EventBody, schema, testing};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -20,7 +22,8 @@ fn folder() -> PathBuf {
 fn committed_schemas_are_those_of_the_types() {
     let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
     let mut named = BTreeSet::new();
-    for (name, schema) in schema::schemas().into_iter().chain(schema::control_schemas()) {
+    let more = schema::control_schemas().into_iter().chain(schema::derived());
+    for (name, schema) in schema::schemas().into_iter().chain(more) {
         let file = folder().join(format!("{name}.json"));
         named.insert(format!("{name}.json"));
         if update {
@@ -35,7 +38,7 @@ fn committed_schemas_are_those_of_the_types() {
     }
     let found: BTreeSet<_> =
         fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(found, named, "one file for every event type");
+    assert_eq!(found, named, "one file for every type");
 }
 
 #[test]
@@ -90,4 +93,42 @@ fn facts_of_the_control_plane_obey_the_schema_of_their_type_and_of_no_other() {
         assert!(!validator.is_valid(&json), "{} takes an unknown field", fact.type_name());
     }
     assert_eq!(met, ControlFact::TYPE_NAMES.into_iter().collect());
+}
+
+/// Whether its amounts are such as the book decides: there is no sum of others.
+fn is_bounded(body: &EventBody) -> bool {
+    let mut amounts: Vec<_> =
+        body.entry().into_iter().flat_map(|entry| entry.postings).map(|one| one.money.amount_minor).collect();
+    match body {
+        EventBody::HoldPlaced(placed) => amounts.push(placed.amount.amount_minor),
+        EventBody::HoldVoided(voided) => amounts.push(voided.released.amount_minor),
+        EventBody::HoldExpired(expired) => amounts.push(expired.released.amount_minor),
+        EventBody::HoldCaptured(captured) => amounts.push(captured.released_minor),
+        _ => {}
+    }
+    amounts.into_iter().all(|amount| amount.unsigned_abs() <= AMOUNT_MAX_MINOR.unsigned_abs())
+}
+
+#[test]
+fn what_topics_carry_obeys_its_schema() {
+    let text = fs::read_to_string(folder().join(format!("{BALANCE_CHANGED}.json"))).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    let validator = jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap();
+    let mut runner = TestRunner::deterministic();
+    let mut met = BTreeSet::new();
+    for _ in 0..1_000 {
+        let event = testing::recorded_event().new_tree(&mut runner).unwrap().current();
+        if !is_bounded(&event.event.body) {
+            continue;
+        }
+        for change in outlets(&event).into_iter().filter_map(|outlet| outlet.change) {
+            met.insert(change.event.clone());
+            let json = serde_json::to_value(&change).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{json}: {errors:?}");
+            assert_eq!(serde_json::from_value::<BalanceChanged>(json).unwrap(), change);
+        }
+    }
+    assert!(met.len() >= 6, "{met:?}");
+    assert!(!validator.is_valid(&serde_json::json!({})));
 }

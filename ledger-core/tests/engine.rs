@@ -25,6 +25,7 @@ use ledger_core::ports::{
     Answer, AppendError, Checkpoints, CommandSink, EngineFault, Head, Journal, JournalFault, JournalReader,
     SubmitError, Verdict, WriterState,
 };
+use ledger_core::state::State;
 use stage::{Hands, MapCheckpoints, MapIndex};
 use stores::memory::{MemoryBook, MemoryFault};
 
@@ -399,8 +400,16 @@ fn a_start_trusts_only_checkpoints_whose_digest_is_on_the_chain() {
     assert_eq!(engine.replayed().events, whole);
     engine.stop();
 
-    // One account's debit total is changed in the newest: it is passed over and dropped, and the older one serves.
-    checkpoints.0.lock().unwrap().get_mut(&stored[0]).unwrap().last_mut().map(|byte| *byte ^= 2).unwrap();
+    // One bit is changed in the newest, so that it is still a checkpoint, but that of another state: it is passed over and
+    // dropped, and the older one serves. Version, book and nonce come first, which no digest covers.
+    let doctored = |place: usize| {
+        let mut bytes = checkpoints.0.lock().unwrap()[&stored[0]].clone();
+        bytes[place] ^= 2;
+        State::decode(&bytes).is_ok().then_some(bytes)
+    };
+    let length = checkpoints.0.lock().unwrap()[&stored[0]].len();
+    let bytes = (18..length).rev().find_map(doctored).unwrap();
+    checkpoints.0.lock().unwrap().insert(stored[0], bytes);
     let engine = start_with(Box::new(book.writer()), &checkpoints, &hands, options()).unwrap();
     assert_eq!(engine.replayed().checkpoint, stored[1]);
     assert_eq!(checkpoints.sequences().unwrap(), vec![stored[1]]);

@@ -176,9 +176,7 @@ fn print_restored(restored: &Restored, data: &Path, output: Output) -> anyhow::R
 /// A journal in a database is backed up by the means of the database.
 pub(crate) fn of_segments(config: &Config) -> anyhow::Result<()> {
     if config.journal.url.is_some() {
-        anyhow::bail!(
-            "the journal is in a database: this is for journals in a data folder; use the database's own means"
-        );
+        anyhow::bail!("the journal is on servers: this is for journals in a data folder; use their own means");
     }
     Ok(())
 }

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use stores::kafka::{TopicsMade, make_topics};
+use stores::place::JournalPlace;
 use stores::postgres::Migrated;
 
-use crate::config::{Config, LogFormat, Switch};
+use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::serve::past::Moment;
-use crate::{backup, demo, import, keys, serve, telemetry};
+use crate::{backup, demo, import, kafka, keys, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -57,6 +59,8 @@ Examples:
   ledgerd serve --data /srv/book --witness /mnt/other-disk/book.witness
   ledgerd serve --journal postgres://ledger@db/ledger           see `ledgerd migrate`
   ledgerd serve --journal postgres://ledger@db/ledger --standby
+  ledgerd serve --journal kafka://kafka-1:9092/bank --standby
+  ledgerd serve --kafka localhost:9092                          see `ledgerd kafka topics`
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
 
@@ -103,14 +107,25 @@ Examples:
         #[command(flatten)]
         args: keys::KeyArgs,
     },
-    /// Makes the tables of a journal in PostgreSQL, or brings them to this version
+    /// Makes what a journal on servers needs: tables in PostgreSQL, or brings them to this version; topics in Kafka
     #[command(
-        after_help = "The password may stand in the URL, in PGPASSWORD or in a PGPASSFILE. Nothing is ever dropped.
+        after_help = "PostgreSQL's password may stand in the URL, in PGPASSWORD or in a PGPASSFILE; Kafka's in the URL. Nothing is ever
+dropped, and no topic that is there is changed.
 
-Example:
-  createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger"
+Examples:
+  createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger
+  ledgerd migrate --journal kafka://kafka-1:9092,kafka-2:9092/bank"
     )]
     Migrate(Settings),
+    /// The topics on Kafka to which a server publishes events: makes, shows and consumes them
+    Kafka {
+        #[command(flatten)]
+        cluster: kafka::Cluster,
+        #[command(subcommand)]
+        act: kafka::KafkaAct,
+    },
+    /// What consumers could not handle: shows it, asks for it again, gives it up
+    Dlq(kafka::dlq::DlqArgs),
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -158,11 +173,12 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// Whether read models are kept [default: on]
+    /// Whether read models are kept, and where [default: on]
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub read_models: Option<Switch>,
-    /// Where the journal is kept, such as postgres://user@host:5432/database [default: in the data folder]
+    pub read_models: Option<KeepReadModels>,
+    /// Where the journal is kept, such as postgres://user@host:5432/database or kafka://host:9092/prefix [default: in the data
+    /// folder]
     #[arg(long, value_name = "URL")]
     #[serde(skip)]
     pub journal: Option<String>,
@@ -174,10 +190,14 @@ pub struct Settings {
     #[arg(long, value_name = "MS")]
     #[serde(skip)]
     pub lease_ms: Option<u64>,
-    /// Go on although the database server may lose what it acknowledges; for development
+    /// Go on although the servers may lose what they acknowledge; for development
     #[arg(long)]
     #[serde(skip)]
     pub allow_unsafe_server: bool,
+    /// The brokers of a Kafka cluster to publish events to, such as localhost:9092 [default: nothing is published]
+    #[arg(long, value_name = "BROKERS")]
+    #[serde(skip)]
+    pub kafka: Option<String>,
     /// The witness file, on another disk
     #[arg(long)]
     #[serde(skip)]
@@ -209,6 +229,7 @@ impl Settings {
         put("journal", "lease_ms", self.lease_ms.map(Into::into));
         put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
+        put("kafka", "brokers", self.kafka.clone().map(Into::into));
         put("log", "filter", self.log.clone().map(Into::into));
         put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
         Ok(Config::load(self.config.as_deref(), flags)?)
@@ -274,16 +295,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Migrate(settings) => {
             let config = settings.load()?;
-            let url = config.journal.url.as_ref().context("which database? Name it with --journal postgres://…")?;
-            let url = url.parse()?;
-            let Migrated { from, to } = stores::postgres::migrate(&url)?;
-            match cli.output {
-                Output::Json => {
-                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }));
-                }
-                Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
-                Output::Text => println!("{url} is of version {to} now"),
-            }
+            let url =
+                config.journal.url.as_ref().context("which one? Name it with --journal postgres://… or kafka://…")?;
+            migrate(&config, &url.parse()?, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Backup(args) => {
@@ -292,6 +306,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Restore(args) => {
             backup::restore(args, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Kafka { cluster, act } => {
+            kafka::run(&cluster, &act, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Dlq(args) => {
+            kafka::dlq::run(&args, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {
@@ -313,6 +335,35 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
     }
+}
+
+fn migrate(config: &Config, place: &JournalPlace, output: Output) -> anyhow::Result<()> {
+    match place {
+        JournalPlace::Postgres(url) => {
+            let Migrated { from, to } = stores::postgres::migrate(url)?;
+            match output {
+                Output::Json => {
+                    println!("{}", serde_json::json!({ "database": url.to_string(), "from": from, "to": to }));
+                }
+                Output::Text if from == Some(to) => println!("{url} is of version {to} already"),
+                Output::Text => println!("{url} is of version {to} now"),
+            }
+        }
+        JournalPlace::Kafka(url) => {
+            let made = make_topics(url, config.book_id(), config.journal.allow_unsafe_server)?;
+            match output {
+                Output::Json => {
+                    let TopicsMade { topics, made } = made;
+                    println!("{}", serde_json::json!({ "cluster": url.to_string(), "topics": topics, "made": made }));
+                }
+                Output::Text if made.made.is_empty() => {
+                    println!("{url} has the topics {} already", made.topics.join(", "));
+                }
+                Output::Text => println!("{url} has the topics {} now", made.topics.join(", ")),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -2,6 +2,8 @@
 //! Nothing here changes what the book decides: fees, limits and calendars are facts of the book. Nothing here is secret:
 //! keys lie in files of their own.
 
+mod bus;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,9 @@ use event_schemas::BookId;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
-use stores::postgres::{PostgresFault, PostgresUrl};
+use stores::place::{JournalPlace, PlaceError};
+
+pub use bus::{KafkaConfig, RelayConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -23,14 +27,16 @@ const ENV_WITNESS: &str = "witness";
 /// Variables with the prefix that are meant for other subcommands.
 const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
 
-/// Whether something is on.
+/// Whether read models are kept, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Switch {
-    /// It is.
+pub enum KeepReadModels {
+    /// In RocksDB in the data folder.
     On,
-    /// It isn't.
+    /// Nowhere.
     Off,
+    /// In the database of the journal, as tables that SQL can ask.
+    Postgres,
 }
 
 /// How log lines look.
@@ -55,8 +61,8 @@ pub struct Config {
     pub tenant: String,
     /// The number of the book.
     pub book: u32,
-    /// Whether read models are kept. Off: only commands, verdicts and the book's figures are answered.
-    pub read_models: Switch,
+    /// Whether read models are kept, and where. Off: only commands, verdicts and the book's figures are answered.
+    pub read_models: KeepReadModels,
     /// Logs.
     pub log: LogConfig,
     /// The journal.
@@ -69,6 +75,10 @@ pub struct Config {
     pub ready: ReadyConfig,
     /// The background check of what is kept.
     pub scrub: ScrubConfig,
+    /// Where events are published.
+    pub kafka: KafkaConfig,
+    /// Whether this server publishes them.
+    pub relay: RelayConfig,
 }
 
 /// Logs.
@@ -85,14 +95,15 @@ pub struct LogConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JournalConfig {
-    /// Where the journal is kept: `postgres://user@host:5432/database`. Without it, in the data folder.
+    /// Where the journal is kept: `postgres://user@host:5432/database` or `kafka://host:9092/prefix`. Without it, in the data
+    /// folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<JournalUrl>,
-    /// Wait until the book has no other writer, instead of refusing to start. Of a journal in PostgreSQL.
+    /// Wait until the book has no other writer, instead of refusing to start. Of a journal on servers.
     pub standby: bool,
-    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal in PostgreSQL.
+    /// How long a writer must be silent before another may take over, in milliseconds. Of a journal on servers.
     pub lease_ms: u64,
-    /// Go on although the database server may lose what it acknowledges. For development.
+    /// Go on although the servers may lose what they acknowledge. For development.
     pub allow_unsafe_server: bool,
     /// The witness file, on another disk. Without one, an older copy of the whole folder goes unseen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,10 +118,9 @@ pub struct JournalConfig {
 pub struct JournalUrl(String);
 
 impl JournalUrl {
-    /// The server and the database.
-    pub fn parse(&self) -> Result<PostgresUrl, PostgresFault> {
-        let known = ["postgres://", "postgresql://"].iter().any(|scheme| self.0.starts_with(scheme));
-        if known { PostgresUrl::parse(&self.0) } else { Err(PostgresFault::Url) }
+    /// The servers.
+    pub fn parse(&self) -> Result<JournalPlace, PlaceError> {
+        JournalPlace::parse(&self.0)
     }
 }
 
@@ -191,13 +201,15 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             tenant: "main".into(),
             book: BookId::FIRST.get(),
-            read_models: Switch::On,
+            read_models: KeepReadModels::On,
             log: LogConfig::default(),
             journal: JournalConfig::default(),
             http: HttpConfig::default(),
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
             scrub: ScrubConfig::default(),
+            kafka: KafkaConfig::default(),
+            relay: RelayConfig::default(),
         }
     }
 }
@@ -295,17 +307,24 @@ impl Config {
         if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
             return wrong("journal.url", &error.to_string());
         }
+        let place = self.journal.url.as_ref().and_then(|url| url.parse().ok());
+        if self.read_models == KeepReadModels::Postgres && !matches!(place, Some(JournalPlace::Postgres(_))) {
+            return wrong("read_models", "postgres needs a journal in PostgreSQL: name it with --journal");
+        }
         if self.journal.url.is_some() && self.journal.witness.is_some() {
             return wrong(
                 "journal.witness",
-                "a witness guards a journal in the data folder; a database has its own backups",
+                "a witness guards a journal in the data folder; servers have their own means",
             );
         }
         if !(200..=600_000).contains(&self.journal.lease_ms) {
             return wrong("journal.lease_ms", "200 to 600000");
         }
         if self.journal.url.is_none() && self.journal.standby {
-            return wrong("journal.standby", "only a journal in a database can have a standby");
+            return wrong("journal.standby", "only a journal on servers can have a standby");
+        }
+        if let Err(error) = self.kafka.cluster() {
+            return wrong("kafka", &error.to_string());
         }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
@@ -355,6 +374,10 @@ mod tests {
             ("read_models = \"maybe\"", "read_models"),
             ("[scrub]\nmib_per_second = 10001", "scrub.mib_per_second: "),
             ("[scrub]\nrest_s = 0", "scrub.rest_s: "),
+            ("[kafka]\nbrokers = \"here\"", "kafka: \"here\" is no broker"),
+            ("[kafka]\nbrokers = \"a:1\"\nprefix = \"a b\"", "kafka: the prefix"),
+            ("[kafka]\npassword = \"geheim\"", "password"),
+            ("[relay]\nenabled = \"maybe\"", "relay.enabled"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),
@@ -362,6 +385,8 @@ mod tests {
             ("data = \"/d\"\n[journal]\nwitness = \"/d/w\"", "journal.witness: "),
             ("[journal]\nurl = \"mysql://u:geheim@h/d\"", "journal.url: "),
             ("[journal]\nurl = \"postgres://h/d\"\nwitness = \"/w\"", "journal.witness: "),
+            ("[journal]\nurl = \"kafka://u:geheim@h/d\"", "kafka+ssl"),
+            ("[journal]\nurl = \"kafka+ssl://u:geheim@h/d?acks=0\"", "acks is no setting"),
             ("[journal]\nstandby = true", "journal.standby: "),
             ("[journal]\nlease_ms = 1", "journal.lease_ms: "),
             ("data = [", "doppia.toml"),
@@ -380,6 +405,10 @@ mod tests {
         for text in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
             assert!(text.contains("postgres://u@h:5/d") && !text.contains("geheim"), "{text}");
         }
+        let url = "kafka+ssl://u:geheim@h:5/d?ssl.key.password=geheimer";
+        let config = load(&format!("[journal]\nurl = \"{url}\""), json!({})).unwrap();
+        let text = format!("{} {config:?}", toml::to_string(&config).unwrap());
+        assert!(text.contains("kafka+ssl://u@h:5/d") && !text.contains("geheim"), "{text}");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! starts the engine and the projection runner, and puts the API in front of them.
 //!
 //! `cli` what can be typed · `config` defaults, file, environment, flags · `serve` the running server · `telemetry` logs and
-//! metrics · `backup`, `keys`, `import`, `demo` the other subcommands.
+//! metrics · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
 
 pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod import;
+pub mod kafka;
 pub mod keys;
 mod progress;
 pub mod serve;

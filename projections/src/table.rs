@@ -21,7 +21,7 @@ use event_schemas::{CivilDate, Currency, Sequence, Timestamp, codec};
 use crate::ports::{ColumnType, ReadRows, RowsFault, Table};
 
 /// The version of every row of this build.
-const VERSION: u8 = 2;
+pub const ROW_VERSION: u8 = 2;
 
 /// A row of a table.
 pub trait Row: Sized {
@@ -79,14 +79,14 @@ pub trait Row: Sized {
 /// A value of these columns, with so many bytes set aside.
 pub(crate) fn value_with(bytes: usize, put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes);
-    out.push(VERSION);
+    out.push(ROW_VERSION);
     put(&mut out);
     out
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<(), CodecError> {
     match reader.byte("row version")? {
-        VERSION => Ok(()),
+        ROW_VERSION => Ok(()),
         other => Err(CodecError::UnknownTag { what: "row version", tag: other.into() }),
     }
 }

@@ -16,10 +16,11 @@ pub struct Cli {
     /// The data folder.
     #[arg(long, global = true, default_value = "./data", env = "DOPPIA_DATA", value_name = "FOLDER")]
     pub data: PathBuf,
-    /// Where the journal is, if not in the data folder, such as postgres://user@host:5432/database.
+    /// Where the journal is, if not in the data folder, such as postgres://user@host:5432/database or
+    /// kafka://host:9092/prefix.
     #[arg(long, global = true, env = "DOPPIA_JOURNAL__URL", value_name = "URL", hide_env_values = true)]
     pub journal: Option<String>,
-    /// Which book of that database.
+    /// Which book of those servers.
     #[arg(long, global = true, default_value_t = 1, env = "DOPPIA_BOOK", value_name = "NUMBER")]
     pub book: u32,
     /// For people or for scripts.
@@ -51,7 +52,8 @@ pub enum Command {
     /// Make a read model again from nothing, and say whether it agrees with the one before. Needs ledgerd stopped.
     #[command(after_help = "Examples:
   replay-tool rebuild balances
-  replay-tool rebuild --all --output json")]
+  replay-tool rebuild --all --output json
+  replay-tool --journal postgres://ledger@localhost/ledger rebuild --all --in-postgres")]
     Rebuild(RebuildArgs),
     /// The balance of an account at a moment, computed from the journal alone.
     #[command(after_help = "Examples:
@@ -114,6 +116,9 @@ pub struct RebuildArgs {
     /// All of them.
     #[arg(long)]
     pub all: bool,
+    /// Those in the database of the journal. A ledgerd that keeps them goes on from what is there then
+    #[arg(long)]
+    pub in_postgres: bool,
 }
 
 /// Arguments of `balance`.

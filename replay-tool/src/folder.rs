@@ -1,5 +1,5 @@
-//! The data folder: the only place that knows where things lie in it and opens them. The journal may be in PostgreSQL instead;
-//! what stands beside it is in the folder either way.
+//! The data folder: the only place that knows where things lie in it and opens them. The journal may be in PostgreSQL or in Kafka
+//! instead; what stands beside it is in the folder wherever it is.
 //!
 //! Reading takes no lock and writes nothing there. The id index has no reader of its own (opening it deletes what it can't
 //! use), so its runs, which never change, are opened through links in a temporary folder.
@@ -14,6 +14,8 @@ use ledger_core::ports::{Head, JournalFault, JournalReader};
 use projections::ports::{EventFeed, FeedFault};
 use stores::embedded;
 use stores::ids::{RunIndex, RunIndexOptions};
+use stores::kafka::{KafkaReader, KafkaUrl};
+use stores::place::JournalPlace;
 use stores::postgres::{PostgresReader, PostgresUrl};
 use stores::rocks::{RocksStore, damage_marker};
 use stores::segments::{self, DiskStorage, SegmentReader, Storage};
@@ -37,6 +39,8 @@ pub enum Place {
     Segments,
     /// In PostgreSQL.
     Postgres(PostgresUrl, BookId),
+    /// In Kafka.
+    Kafka(KafkaUrl, BookId),
 }
 
 /// A reader of the journal, wherever it is, and a feed of it.
@@ -46,6 +50,8 @@ pub enum Reader {
     Segments(Box<SegmentReader>),
     /// Of one in PostgreSQL.
     Postgres(Box<PostgresReader>, BookId),
+    /// Of one in Kafka.
+    Kafka(Box<KafkaReader>, BookId),
 }
 
 impl Reader {
@@ -53,7 +59,7 @@ impl Reader {
     pub const fn book(&self) -> BookId {
         match self {
             Self::Segments(reader) => reader.book(),
-            Self::Postgres(_, book) => *book,
+            Self::Postgres(_, book) | Self::Kafka(_, book) => *book,
         }
     }
 
@@ -62,6 +68,7 @@ impl Reader {
         match self {
             Self::Segments(reader) => reader.durable_sequence(),
             Self::Postgres(reader, _) => reader.durable_sequence(),
+            Self::Kafka(reader, _) => reader.durable_sequence(),
         }
     }
 }
@@ -71,6 +78,7 @@ impl JournalReader for Reader {
         match self {
             Self::Segments(reader) => reader.block_at(sequence),
             Self::Postgres(reader, _) => reader.block_at(sequence),
+            Self::Kafka(reader, _) => reader.block_at(sequence),
         }
     }
 
@@ -78,6 +86,7 @@ impl JournalReader for Reader {
         match self {
             Self::Segments(reader) => JournalReader::next_block(&mut **reader),
             Self::Postgres(reader, _) => JournalReader::next_block(&mut **reader),
+            Self::Kafka(reader, _) => JournalReader::next_block(&mut **reader),
         }
     }
 }
@@ -87,6 +96,7 @@ impl EventFeed for Reader {
         match self {
             Self::Segments(reader) => EventFeed::next_block(&mut **reader, after, wait),
             Self::Postgres(reader, _) => EventFeed::next_block(&mut **reader, after, wait),
+            Self::Kafka(reader, _) => EventFeed::next_block(&mut **reader, after, wait),
         }
     }
 }
@@ -109,14 +119,18 @@ pub struct Lock {
 
 impl Folder {
     /// The folder, if it holds a journal or is told of one elsewhere.
-    pub fn find(data: &Path, elsewhere: Option<(PostgresUrl, BookId)>) -> Result<Self, Failure> {
-        let place = elsewhere.map_or(Place::Segments, |(url, book)| Place::Postgres(url, book));
+    pub fn find(data: &Path, elsewhere: Option<(JournalPlace, BookId)>) -> Result<Self, Failure> {
+        let place = match elsewhere {
+            None => Place::Segments,
+            Some((JournalPlace::Postgres(url), book)) => Place::Postgres(url, book),
+            Some((JournalPlace::Kafka(url), book)) => Place::Kafka(url, book),
+        };
         let folder = Self { data: data.to_owned(), place };
-        if matches!(folder.place, Place::Postgres(..)) || segments::exists(&folder.storage())? {
+        if !matches!(folder.place, Place::Segments) || segments::exists(&folder.storage())? {
             return Ok(folder);
         }
         let text = format!(
-            "there is no journal in {}; name the data folder with --data, or a database with --journal",
+            "there is no journal in {}; name the data folder with --data, or servers with --journal",
             data.display()
         );
         Err(Failure::Unreadable(text))
@@ -152,6 +166,7 @@ impl Folder {
         Ok(match &self.place {
             Place::Segments => Reader::Segments(Box::new(SegmentReader::open(&self.storage())?)),
             Place::Postgres(url, book) => Reader::Postgres(Box::new(PostgresReader::open(url.clone(), *book)), *book),
+            Place::Kafka(url, book) => Reader::Kafka(Box::new(KafkaReader::open(url, *book)), *book),
         })
     }
 

@@ -23,7 +23,7 @@ use std::io::Write;
 
 use clap::CommandFactory as _;
 use event_schemas::BookId;
-use stores::postgres::PostgresUrl;
+use stores::place::JournalPlace;
 
 use cli::{Cli, Command};
 use folder::Folder;
@@ -34,7 +34,7 @@ use progress::Progress;
 pub fn run(cli: &Cli, colour: bool, progress: Progress, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let folder = || {
         let book = BookId::new(cli.book).ok_or_else(|| Failure::usage("books are numbered from 1"))?;
-        let url = cli.journal.as_deref().map(PostgresUrl::parse).transpose();
+        let url = cli.journal.as_deref().map(JournalPlace::parse).transpose();
         let url = url.map_err(|fault| Failure::usage(fault.to_string()))?;
         Folder::find(&cli.data, url.map(|url| (url, book)))
     };

@@ -7,6 +7,7 @@ use ledger_core::ports::{CheckpointFault, IdIndexFault, JournalFault};
 use ledger_core::state::ApplyError;
 use projections::ports::RowsFault;
 use projections::{RunnerError, RunnerFault};
+use stores::kafka::KafkaFault;
 use stores::postgres::PostgresFault;
 use stores::rocks::RocksFault;
 use stores::segments::OpenFault;
@@ -129,6 +130,20 @@ impl From<PostgresFault> for Failure {
         match fault {
             PostgresFault::Damaged(_) => Self::Damaged(fault.to_string()),
             PostgresFault::Url => Self::Usage(fault.to_string()),
+            other => Self::Unreadable(other.to_string()),
+        }
+    }
+}
+
+impl From<KafkaFault> for Failure {
+    fn from(fault: KafkaFault) -> Self {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a fault of another crate that may grow: all else is reading"
+        )]
+        match fault {
+            KafkaFault::Damaged(_) => Self::Damaged(fault.to_string()),
+            KafkaFault::Url(_) => Self::Usage(fault.to_string()),
             other => Self::Unreadable(other.to_string()),
         }
     }

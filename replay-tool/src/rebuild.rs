@@ -7,12 +7,12 @@ use std::io::Write;
 
 use event_schemas::{Digest, Sequence};
 use ledger_core::ports::JournalReader as _;
-use projections::ports::ReadRows as _;
+use projections::ports::Rows;
 use serde::Serialize;
-use stores::rocks::RocksStore;
+use stores::postgres::PostgresRows;
 
 use crate::cli::{Format, RebuildArgs};
-use crate::folder::Folder;
+use crate::folder::{Folder, Place};
 use crate::outcome::{Failure, Outcome};
 use crate::progress::Progress;
 
@@ -42,6 +42,9 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
     let names = names(arguments)?;
+    if arguments.in_postgres {
+        return in_postgres(folder, &names, format, progress, out);
+    }
     let lock = folder.lock()?;
     let mut reader = folder.reader()?;
     let head = reader.durable_sequence()?;
@@ -56,15 +59,45 @@ pub fn run(
         }
         _ => {}
     }
+    let outcome = each(folder, &rocks, &names, head, (format, progress), out)?;
+    rocks.sync()?;
+    Ok(outcome)
+}
+
+/// Rebuilds those in the database of the journal.
+fn in_postgres(
+    folder: &Folder,
+    names: &[&'static str],
+    format: Format,
+    progress: Progress,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let Place::Postgres(url, book) = folder.place() else {
+        return Err(Failure::usage("--in-postgres needs a journal in PostgreSQL: name it with --journal"));
+    };
+    let mut reader = folder.reader()?;
+    let head = reader.durable_sequence()?;
+    let (rows, _) = PostgresRows::open(url, *book)?;
+    rows.fit(reader.block_at(Sequence(1))?.map(|block| block.hash()), head)?;
+    each(folder, &rows, names, head, (format, progress), out)
+}
+
+fn each<R: Rows + Clone>(
+    folder: &Folder,
+    rows: &R,
+    names: &[&'static str],
+    head: Sequence,
+    (format, progress): (Format, Progress),
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
     let mut all = Vec::new();
     for name in names {
-        let rebuilt = rebuild(folder, &rocks, name, head, progress)?;
+        let rebuilt = rebuild(folder, rows, name, head, progress)?;
         if format == Format::Text {
             write_text(&rebuilt, out)?;
         }
         all.push(rebuilt);
     }
-    rocks.sync()?;
     if format == Format::Json {
         serde_json::to_writer_pretty(&mut *out, &all)?;
         writeln!(out)?;
@@ -85,21 +118,21 @@ fn names(arguments: &RebuildArgs) -> Result<Vec<&'static str>, Failure> {
     arguments.projections.iter().map(find).collect()
 }
 
-fn rebuild(
+fn rebuild<R: Rows + Clone>(
     folder: &Folder,
-    rocks: &RocksStore,
+    rows: &R,
     name: &'static str,
     head: Sequence,
     progress: Progress,
 ) -> Result<Rebuilt, Failure> {
     let unknown = || Failure::usage(format!("there is no projection {name}"));
     let projection = projections::by_name(name).ok_or_else(unknown)?;
-    let checkpoint = rocks.checkpoint(name);
-    let before = checkpoint.clone().and_then(|_| projections::digest::digest(rocks, projection.as_ref()));
+    let checkpoint = rows.checkpoint(name);
+    let before = checkpoint.clone().and_then(|_| projections::digest::digest(rows, projection.as_ref()));
     let to = checkpoint.ok().filter(|sequence| (Sequence(1)..=head).contains(sequence)).unwrap_or(head);
     let bar = progress.events(&format!("rebuilding {name}"), to.0);
     let mut on_progress = |at: &projections::Progress| bar.set_position(at.events);
-    let after = projections::rebuild::rebuild(folder.reader()?, rocks.clone(), projection, to, &mut on_progress)?;
+    let after = projections::rebuild::rebuild(folder.reader()?, rows.clone(), projection, to, &mut on_progress)?;
     let (agrees, note, before) = match before {
         Ok(before) if before.sequence == after.sequence => {
             (Some(before.digest == after.digest), None, Some(before.digest))

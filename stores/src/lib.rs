@@ -16,7 +16,11 @@ pub mod control;
 pub mod embedded;
 #[cfg(feature = "segments")]
 pub mod ids;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
+#[cfg(all(feature = "postgres", feature = "kafka"))]
+pub mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "rocks")]
@@ -25,3 +29,5 @@ pub mod rocks;
 pub mod scrub;
 #[cfg(feature = "segments")]
 pub mod segments;
+#[cfg(any(feature = "postgres", feature = "kafka"))]
+mod watch;

@@ -4,8 +4,8 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use event_schemas::{Block, BookId};
@@ -15,18 +15,7 @@ use stores::conformance::{JournalMaker, check_all, recorded_blocks};
 use stores::postgres::{
     Migrated, PostgresFault, PostgresJournal, PostgresOptions, PostgresReader, PostgresUrl, migrate,
 };
-use support::{Proxy, Server, Wire, url};
-
-/// One server for the tests of this file that do it no harm: it ends with the last test that has it.
-fn server() -> Arc<Server> {
-    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    shared.upgrade().unwrap_or_else(|| {
-        let server = Arc::new(Server::start());
-        *shared = Arc::downgrade(&server);
-        server
-    })
-}
+use support::{Proxy, Server, Wire, server, url};
 
 fn fresh_database(server: &Server) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

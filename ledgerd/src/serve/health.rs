@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use connectors::kafka::{RelayState, RelayStatus};
 use event_schemas::Sequence;
 use ledger_core::ports::{CommandSink, EngineStatus, WriterState};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
@@ -16,6 +17,9 @@ use serde_json::json;
 use stores::access_log::AccessJournal;
 use stores::scrub::ScrubStatus;
 use tokio::sync::watch;
+
+/// Asks the relay how far it is.
+pub(crate) type RelayWatch = Box<dyn Fn() -> RelayStatus + Send + Sync>;
 
 /// What health is judged by.
 pub(crate) struct Health {
@@ -37,6 +41,8 @@ pub(crate) struct Health {
     pub(crate) scrub: Option<Arc<Mutex<ScrubStatus>>>,
     /// The access log, if the server keeps one.
     pub(crate) access: Option<Arc<AccessJournal>>,
+    /// Tells how far the relay to Kafka is, if there is one.
+    pub(crate) relay: Option<RelayWatch>,
 }
 
 /// The operational routes.
@@ -62,9 +68,20 @@ impl Health {
         self.scrub.as_ref().map(|status| status.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// What somebody must look at although the server is ready: damage of what is kept but not needed to go on.
+    fn relay(&self) -> Option<RelayStatus> {
+        self.relay.as_ref().map(|relay| relay())
+    }
+
+    /// What somebody must look at although the server is ready: damage of what is kept but not needed to go on, and events that are no
+    /// longer published.
     fn alarms(&self) -> Vec<String> {
-        self.scrub().map(|scrub| scrub.damage).unwrap_or_default()
+        let mut alarms = self.scrub().map(|scrub| scrub.damage).unwrap_or_default();
+        if let Some(RelayState::Stopped(reason)) = self.relay().map(|relay| relay.state)
+            && !reason.is_empty()
+        {
+            alarms.push(format!("the relay to Kafka has stopped: {reason}"));
+        }
+        alarms
     }
 
     /// Why the server is not ready; empty if it is.
@@ -99,11 +116,21 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let applied = health.read_models.as_ref().map(|applied| *applied.borrow());
     let (code, word) =
         if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let relay = health.relay().map(|relay| {
+        json!({
+            "state": relay.state.name(), "reason": relay.state.reason(), "sequence": relay.position,
+            "lag_events": lag_of(&status, &relay),
+        })
+    });
     let body = json!({
         "status": word, "reasons": reasons, "alarms": health.alarms(), "sequence": status.durable,
-        "read_models_sequence": applied, "read_only": health.past.is_some(),
+        "read_models_sequence": applied, "read_only": health.past.is_some(), "relay": relay,
     });
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+const fn lag_of(status: &EngineStatus, relay: &RelayStatus) -> u64 {
+    status.durable.0.saturating_sub(relay.position.0)
 }
 
 fn describe() {
@@ -125,6 +152,11 @@ fn describe() {
         "doppia_access_refused_total",
         "Reads refused since the start because the access log took no records"
     );
+    describe_gauge!("doppia_relay_position", "The sequence up to which events are published to Kafka");
+    describe_gauge!("doppia_relay_lag_events", "Events that the relay to Kafka lies behind the journal");
+    describe_gauge!("doppia_relay_running", "1 while the relay to Kafka publishes or waits to, 0 once it has stopped");
+    describe_counter!("doppia_relay_records_total", "Records published to Kafka since the start");
+    describe_counter!("doppia_relay_retries_total", "How often the relay to Kafka had to begin again since the start");
     describe_counter!("doppia_verdicts_total", "Verdicts recorded since the start");
     describe_counter!("doppia_rejections_total", "Of these, rejections");
     describe_counter!("doppia_replayed_total", "Verdicts answered again since the start");
@@ -160,6 +192,13 @@ fn sample(health: &Health) {
             gauge!("doppia_scrub_last_pass_age_seconds").set(ended.elapsed().as_secs_f64());
             gauge!("doppia_scrub_last_pass_sequence").set(float(scrub.through.0));
         }
+    }
+    if let Some(relay) = health.relay() {
+        gauge!("doppia_relay_position").set(float(relay.position.0));
+        gauge!("doppia_relay_lag_events").set(float(lag_of(&status, &relay)));
+        gauge!("doppia_relay_running").set(float(u64::from(!matches!(relay.state, RelayState::Stopped(_)))));
+        counter!("doppia_relay_records_total").absolute(relay.records_total);
+        counter!("doppia_relay_retries_total").absolute(relay.retries_total);
     }
     if let Some(lag) = health.lag(&status) {
         gauge!("doppia_read_models_sequence").set(float(status.durable.0.saturating_sub(lag)));
@@ -245,8 +284,35 @@ mod tests {
                 metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
                 scrub: None,
                 access: None,
+                relay: None,
             };
             assert_eq!(health.reasons(&health.sink.status()), expected);
+        }
+    }
+
+    /// Events that are not published are an alarm, and the ledger goes on.
+    #[test]
+    fn a_relay_that_has_stopped_is_an_alarm_and_the_server_stays_ready() {
+        for (state, alarms) in [
+            (RelayState::Publishing, &[][..]),
+            (RelayState::Waiting("no broker answers".into()), &[]),
+            (RelayState::Stopped(String::new()), &[]),
+            (RelayState::Stopped("they have parted".into()), &["the relay to Kafka has stopped: they have parted"]),
+        ] {
+            let health = Health {
+                sink: Arc::new(Told(WriterState::Serving, 10)),
+                past: None,
+                read_models: None,
+                runner_fault: Arc::default(),
+                max_lag_events: 100,
+                draining: watch::channel(false).1,
+                metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
+                scrub: None,
+                access: None,
+                relay: Some(Box::new(move || RelayStatus { state: state.clone(), ..RelayStatus::default() })),
+            };
+            assert_eq!(health.reasons(&health.sink.status()), Vec::<String>::new());
+            assert_eq!(health.alarms(), alarms);
         }
     }
 }

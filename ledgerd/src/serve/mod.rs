@@ -2,8 +2,8 @@
 //! direction.
 //!
 //! ```text
-//! open folder ─▶ keys ─▶ access log ─▶ engine (replays) ─▶ read-model runner ─▶ HTTP
-//! end:  HTTP drains ─▶ engine answers what waits ─▶ read models catch up ─▶ folder closes
+//! open folder ─▶ keys ─▶ access log ─▶ engine (replays) ─▶ read-model runner, relay to Kafka ─▶ HTTP
+//! end:  HTTP drains ─▶ engine answers what waits ─▶ read models and relay catch up ─▶ folder closes
 //! ```
 
 mod access;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use commands_api::{ApiParts, ApiState, Budgets, Feeds};
+use connectors::kafka::{KafkaSettings, Relay, RelayParts};
 use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
 use ledger_core::ports::{Clock, CommandSink};
@@ -30,10 +31,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, LogFormat, Switch};
+use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::keys::{self, Follower, Keys};
 use crate::telemetry;
-use health::Health;
+use health::{Health, RelayWatch};
 use place::Place;
 use runner::ReadModels;
 
@@ -100,11 +101,13 @@ pub async fn serve(
     // Before anything counts: a counter made earlier counts into nothing.
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     let address = listener.local_addr()?;
+    let bus = config.kafka.settings()?;
     let opening = config.clone();
     let Opened { engine, read_models, access, reads, feeds, keys, lease, fresh } =
         tokio::task::spawn_blocking(move || open(&opening, accept_clock)).await??;
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
+    let relay = start_relay(&config, bus, &feeds, &sink)?;
     let progress = read_models.as_ref().map(ReadModels::progress);
     // Without read models nothing is ever sent; the sender is gone, and queries say that there are none.
     let nothing = watch::channel(event_schemas::Sequence::ZERO).1;
@@ -125,7 +128,7 @@ pub async fn serve(
     let follower = Follower::start(keys)?;
     let scrub = match config.scrub.mib_per_second {
         0 => None,
-        // Blocks in a database are the database's to keep whole.
+        // Blocks on servers are the servers' to keep whole.
         _ if config.journal.url.is_some() => None,
         rate => Some(Scrub::start(
             &config.data,
@@ -145,6 +148,7 @@ pub async fn serve(
         metrics,
         scrub: scrub.as_ref().map(Scrub::status),
         access: Some(Arc::clone(&access)),
+        relay: relay.as_ref().map(|relay| Box::new(relay.watch()) as RelayWatch),
     });
     let router = commands_api::router(api).merge(health::router(health));
 
@@ -182,6 +186,9 @@ pub async fn serve(
         if let Some(read_models) = read_models {
             read_models.end(head);
         }
+        if let Some(relay) = relay {
+            relay.end(head);
+        }
         tracing::info!(sequence = head.0, "stopped");
     })
     .await?;
@@ -193,6 +200,19 @@ pub async fn serve(
             by.0
         ),
     }
+}
+
+/// Publishes the journal, if a cluster is named and this server is to do it.
+fn start_relay(
+    config: &Config,
+    bus: Option<KafkaSettings>,
+    feeds: &Feeds,
+    sink: &Arc<dyn CommandSink>,
+) -> anyhow::Result<Option<Relay>> {
+    let Some(settings) = bus.filter(|_| config.relay.enabled) else { return Ok(None) };
+    let sink = Arc::clone(sink);
+    let head = Box::new(move || sink.status().durable);
+    Ok(Some(Relay::start(RelayParts { settings, book: config.book_id(), feed: feeds(), head })?))
 }
 
 /// Is ready when another writer has taken over. Whoever asks then must be told by that one.
@@ -214,7 +234,7 @@ struct Opened {
     reads: Option<ReadModels>,
     feeds: Feeds,
     keys: Arc<Keys>,
-    /// Of a journal in a database: whether another writer has taken over.
+    /// Of a journal on servers: whether another writer has taken over.
     lease: Option<LeaseWatch>,
     /// Whether the folder was made now.
     fresh: bool,
@@ -249,12 +269,19 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         },
     })?;
     let read_models = match config.read_models {
-        Switch::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
-        Switch::Off => None,
+        KeepReadModels::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
+        KeepReadModels::Postgres => {
+            let rows = place::rows_in_postgres(config, &feeds, engine.status().durable)?;
+            Some(ReadModels::start(feed, rows, projections::all)?)
+        }
+        KeepReadModels::Off => None,
     };
+    // The access log is this server's own, and so is its read model.
     let reads = match config.read_models {
-        Switch::On => Some(ReadModels::start(access.feed(), rocks, access::read_models)?),
-        Switch::Off => None,
+        KeepReadModels::On | KeepReadModels::Postgres => {
+            Some(ReadModels::start(access.feed(), rocks, access::read_models)?)
+        }
+        KeepReadModels::Off => None,
     };
     Ok(Opened { engine, read_models, access: Arc::new(access), reads, feeds, keys, lease, fresh })
 }
@@ -299,7 +326,7 @@ fn greet(config: &Config, address: std::net::SocketAddr, fresh: bool) {
     if key.exists() {
         eprintln!("  admin key  {}", key.display());
     }
-    if config.read_models == Switch::Off {
+    if config.read_models == KeepReadModels::Off {
         eprintln!("  read models are off: queries of balances answer 503");
     }
     eprintln!("  end it with Ctrl-C\n");

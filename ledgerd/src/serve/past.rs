@@ -166,7 +166,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     if config.journal.url.is_some() {
-        bail!("the past is served from a journal in a data folder; one in PostgreSQL is not supported yet");
+        bail!("the past is served from a journal in a data folder; one on servers is not supported yet");
     }
     crate::backup::of_segments(&config)?;
     let started = Instant::now();
@@ -201,6 +201,7 @@ pub async fn serve(
         draining: is_draining,
         metrics,
         scrub: None,
+        relay: None,
         access: None,
     });
     let router = commands_api::router(api).merge(health::router(health));

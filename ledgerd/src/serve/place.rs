@@ -1,16 +1,19 @@
-//! Where the book is kept: its journal in the data folder or in PostgreSQL, and what stands beside it in the data folder either
-//! way. What follows in `serve` does not know the difference.
+//! Where the book is kept: its journal in the data folder, in PostgreSQL or in Kafka, and what stands beside it in the data folder
+//! whichever it is. What follows in `serve` does not know the difference.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use commands_api::Feeds;
+use event_schemas::Sequence;
 use ledger_core::ports::Journal;
 use projections::ports::EventFeed;
 use stores::embedded::{self, Beside, Embedded, EmbeddedOptions, Local};
 use stores::ids::RunIndex;
-use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions};
+use stores::kafka::{KafkaJournal, KafkaOptions, KafkaUrl};
+use stores::place::JournalPlace;
+use stores::postgres::{LeaseWatch, PostgresJournal, PostgresOptions, PostgresRows, PostgresUrl};
 use stores::rocks::RocksStore;
 
 use super::access::ALL_READ_MODELS;
@@ -45,7 +48,10 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
     }
     match &config.journal.url {
         None => in_the_folder(config, &options),
-        Some(url) => in_postgres(config, &options, url),
+        Some(url) => match url.parse()? {
+            JournalPlace::Postgres(url) => in_postgres(config, &options, url),
+            JournalPlace::Kafka(url) => in_kafka(config, &options, url),
+        },
     }
 }
 
@@ -64,7 +70,8 @@ fn in_the_folder(config: &Config, options: &EmbeddedOptions) -> anyhow::Result<P
     Ok(Place { journal, ids, rocks, feed, feeds, notices, lease: None, fresh })
 }
 
-fn in_postgres(config: &Config, options: &EmbeddedOptions, url: &JournalUrl) -> anyhow::Result<Place> {
+/// The data folder beside a journal on servers, locked: two processes on one folder must not take the lease from each other.
+fn beside(config: &Config, options: &EmbeddedOptions) -> anyhow::Result<(Local, bool)> {
     let place = || format!("the data folder {}", config.data.display());
     if embedded::exists(&config.data).with_context(place)? {
         anyhow::bail!(
@@ -74,16 +81,49 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: &JournalUrl) -> 
     }
     let fresh = !config.data.exists();
     make_private(&config.data).with_context(place)?;
-    // The lock first: two processes on one folder must not take the lease from each other.
-    let local = Local::open(&config.data, options).with_context(place)?;
-    let mut postgres = PostgresOptions::new(url.parse()?, config.book_id());
+    Ok((Local::open(&config.data, options).with_context(place)?, fresh))
+}
+
+fn in_postgres(config: &Config, options: &EmbeddedOptions, url: PostgresUrl) -> anyhow::Result<Place> {
+    let (local, fresh) = beside(config, options)?;
+    let mut postgres = PostgresOptions::new(url, config.book_id());
     postgres.holder = holder();
     postgres.lease_ttl = Duration::from_millis(config.journal.lease_ms);
     postgres.standby = config.journal.standby;
     postgres.allow_unsafe_server = config.journal.allow_unsafe_server;
     let journal = PostgresJournal::open(&postgres)?;
-    let Beside { ids, rocks, notices, .. } = local.fit(&journal).with_context(place)?;
+    let Beside { ids, rocks, notices, .. } = local.fit(&journal).context("the data folder")?;
     let (feed, readers, lease) = (journal.postgres_reader(), journal.readers(), journal.watch());
+    let feeds: Feeds = Arc::new(move || Box::new(readers()));
+    let (journal, feed) = (Box::new(journal), Box::new(feed));
+    Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })
+}
+
+/// The read models in the database of a journal that has begun: nothing in them is of another journal or ahead of this one.
+pub(super) fn rows_in_postgres(config: &Config, feeds: &Feeds, head: Sequence) -> anyhow::Result<PostgresRows> {
+    let place = config.journal.url.as_ref().map(JournalUrl::parse).transpose()?;
+    let Some(JournalPlace::Postgres(url)) = place else {
+        anyhow::bail!("read models in PostgreSQL need a journal there")
+    };
+    let (rows, mut notices) = PostgresRows::open(&url, config.book_id())?;
+    let first = feeds().next_block(Sequence::ZERO, Duration::ZERO)?.map(|block| block.hash());
+    notices.extend(rows.fit(first, head)?);
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(rows)
+}
+
+fn in_kafka(config: &Config, options: &EmbeddedOptions, url: KafkaUrl) -> anyhow::Result<Place> {
+    let (local, fresh) = beside(config, options)?;
+    let mut kafka = KafkaOptions::new(url, config.book_id());
+    kafka.holder = holder();
+    kafka.lease_ttl = Duration::from_millis(config.journal.lease_ms);
+    kafka.standby = config.journal.standby;
+    kafka.allow_unsafe_server = config.journal.allow_unsafe_server;
+    let journal = KafkaJournal::open(&kafka)?;
+    let Beside { ids, rocks, notices, .. } = local.fit(&journal).context("the data folder")?;
+    let (feed, readers, lease) = (journal.kafka_reader(), journal.readers(), Some(journal.watch()));
     let feeds: Feeds = Arc::new(move || Box::new(readers()));
     let (journal, feed) = (Box::new(journal), Box::new(feed));
     Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })

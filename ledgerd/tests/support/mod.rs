@@ -1,14 +1,18 @@
 //! What the tests of the whole have in common: a ledgerd process that can be killed, and a client.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod failover;
+pub mod kafka;
 pub mod load;
 pub mod postgres;
+pub mod small_disk;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Parser as _;
 use serde_json::Value;
 
 /// A ledgerd process; killed when dropped.
@@ -211,39 +215,31 @@ impl Dice {
     }
 }
 
-/// The replay-tool of this build, brought up to date first: cargo does not build another package's binary for our tests.
-pub fn replay_tool() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let folder = Path::new(env!("CARGO_BIN_EXE_ledgerd")).parent().unwrap();
-            let profile = match folder.file_name().unwrap().to_str().unwrap() {
-                "debug" => "dev",
-                other => other,
-            };
-            let status = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "--package", "replay-tool", "--profile", profile, "--target-dir"])
-                .arg(folder.parent().unwrap())
-                .current_dir(root())
-                .status()
-                .unwrap();
-            assert!(status.success(), "replay-tool does not build");
-            folder.join("replay-tool")
-        })
-        .clone()
+/// Asks replay-tool about a folder: whether all was fine, and what it printed. It is called as a library, on a thread of its own
+/// as its program has; what the program adds is tested beside it.
+pub fn try_replay(data: &Path, arguments: &[&str]) -> (bool, String) {
+    let arguments: Vec<String> = ["replay-tool", "--data", data.to_str().unwrap()]
+        .iter()
+        .chain(arguments)
+        .map(|argument| (*argument).to_owned())
+        .collect();
+    let run = move || {
+        let cli = replay_tool::cli::Cli::try_parse_from(&arguments).unwrap();
+        let mut out = Vec::new();
+        let ended = replay_tool::run(&cli, false, replay_tool::progress::Progress::hidden(), &mut out);
+        (ended, String::from_utf8(out).unwrap())
+    };
+    match std::thread::spawn(run).join().unwrap() {
+        (Ok(outcome), out) => (outcome == replay_tool::outcome::Outcome::Fine, out),
+        (Err(failure), out) => (false, format!("{out}\n{failure}")),
+    }
 }
 
-/// Runs replay-tool on a folder and gives its standard output.
+/// The same where all has to be fine; gives what it printed.
 pub fn replay(data: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(replay_tool()).arg("--data").arg(data).args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "replay-tool {arguments:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
+    let (fine, out) = try_replay(data, arguments);
+    assert!(fine, "replay-tool {arguments:?}: {out}");
+    out
 }
 
 /// A server in this process, on a folder that is gone afterwards.

@@ -10,7 +10,7 @@ use stores::segments::{self, OpenFault, WalkReport};
 
 use super::replay::Replay;
 use super::report::{Check, Finding};
-use super::{audit, postgres};
+use super::{audit, kafka, postgres};
 use crate::folder::{Folder, Place};
 use crate::outcome::Failure;
 use crate::progress::Progress;
@@ -65,6 +65,7 @@ pub(super) fn walk(
         let walked = match folder.place() {
             Place::Segments => segments::walk(&folder.storage(), &mut visit).map(Ok),
             Place::Postgres(url, book) => Ok(postgres::walk(url, *book, durable, &mut visit)),
+            Place::Kafka(url, book) => Ok(kafka::walk(url, *book, durable, &mut visit)),
         };
         drop((to_replay, to_audit));
         // A thread that panicked found a bug: its panic goes on here.
@@ -107,6 +108,9 @@ fn checks_of(place: &Place, report: &WalkReport) -> Vec<Check> {
             Check::done("chain", format!("{blocks} blocks"), count(&chain), chain.first().cloned()),
             Check::done("rows", format!("{} events", report.sequence), count(&rows), rows.first().cloned()),
         ];
+    }
+    if let Place::Kafka(..) = place {
+        return vec![Check::done("chain", format!("{blocks} blocks"), count(&chain), chain.first().cloned())];
     }
     let checked = format!("{blocks} blocks, {frames} frames, {segments} segments");
     vec![

@@ -12,6 +12,7 @@ mod audit;
 mod beside;
 mod control;
 mod journal;
+mod kafka;
 mod postgres;
 mod read_models;
 mod replay;

@@ -9,11 +9,12 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::client::{Client, Trouble};
-use super::lease::{Keeper, LeaseWatch, take};
+use super::lease::{Keeper, take};
 use super::reader::{Grown, PostgresReader};
 use super::rows::{BlockColumns, EventColumns};
 use super::{PostgresFault, PostgresOptions, PostgresUrl, bigint, server};
 use crate::memory::assert_follows;
+use crate::watch::LeaseWatch;
 
 /// How long the server may take for one append, before its answer counts as lost.
 const APPEND_WITHIN: Duration = Duration::from_secs(10);

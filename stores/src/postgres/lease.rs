@@ -4,8 +4,6 @@
 //! decides when a standby tries. The keeper is a thread with a connection of its own, so that a writer that is idle keeps its
 //! lease, and learns that it lost it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +14,7 @@ use sqlx::postgres::PgConnection;
 
 use super::client::{Client, Trouble};
 use super::{PostgresFault, PostgresOptions};
+use crate::watch::LeaseWatch;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -119,31 +118,6 @@ fn troubled(client: &Client, options: &PostgresOptions, trouble: Trouble) -> Res
     }
 }
 
-/// What writer and keeper know of the lease.
-#[derive(Debug)]
-struct Shared {
-    /// The epoch of who took it over; zero while it is ours.
-    lost_to: AtomicU64,
-}
-
-/// Tells whether the lease was lost. Clones share it.
-#[derive(Debug, Clone)]
-pub struct LeaseWatch(Arc<Shared>);
-
-impl LeaseWatch {
-    /// The epoch of the writer that has taken over.
-    pub fn lost_to(&self) -> Option<Epoch> {
-        match self.0.lost_to.load(Ordering::Acquire) {
-            0 => None,
-            epoch => Some(Epoch(epoch)),
-        }
-    }
-
-    pub(super) fn lose(&self, to: Epoch) {
-        self.0.lost_to.store(to.0, Ordering::Release);
-    }
-}
-
 /// Keeps a lease alive until it is dropped; then gives it back, so that the next writer need not wait.
 pub(super) struct Keeper {
     watch: LeaseWatch,
@@ -154,7 +128,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn start(options: &PostgresOptions, epoch: i64) -> Result<Self, PostgresFault> {
         let client = Client::new(options.url.clone());
-        let watch = LeaseWatch(Arc::new(Shared { lost_to: AtomicU64::new(0) }));
+        let watch = LeaseWatch::default();
         let (end, ended) = channel();
         let (book, every) = (i64::from(options.book.get()), options.lease_ttl / RENEWALS_PER_TTL);
         let kept = watch.clone();

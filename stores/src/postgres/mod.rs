@@ -26,6 +26,7 @@ mod audit;
 mod client;
 mod journal;
 mod lease;
+mod read_models;
 mod reader;
 mod rows;
 mod server;
@@ -40,9 +41,11 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use audit::{LeaseRow, TableAudit};
 pub use journal::PostgresJournal;
-pub use lease::LeaseWatch;
+pub use read_models::PostgresRows;
 pub use reader::PostgresReader;
 pub use server::{Migrated, migrate};
+
+pub use crate::watch::LeaseWatch;
 
 /// Where a PostgreSQL server is, and as whom to connect: `postgres://user@host:5432/database`. It never shows a password.
 #[derive(Clone)]

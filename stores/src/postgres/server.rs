@@ -126,7 +126,7 @@ fn setting_of(client: &mut Client, setting: &str) -> Result<String, PostgresFaul
     })
 }
 
-fn check_version(client: &mut Client) -> Result<(), PostgresFault> {
+pub(super) fn check_version(client: &mut Client) -> Result<(), PostgresFault> {
     let number: u32 = setting_of(client, "server_version_num")?.parse().unwrap_or(0);
     if number / 10_000 < OLDEST_SERVER {
         let found = setting_of(client, "server_version")?;

@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use event_schemas::{BlockHash, BookId, Epoch, Sequence};
 
-use super::copy::Extent;
 use super::format::{WITNESS_BYTES, WitnessMark};
 use super::journal::Shared;
 use super::options::{OpenFault, WitnessPlace};
-use super::storage::Storage;
 
 /// Less than the second promised, by the time that writing it takes.
 const EVERY: Duration = Duration::from_millis(900);
@@ -42,8 +40,12 @@ pub fn read_witness(path: &Path) -> Result<Option<Witnessed>, OpenFault> {
 
 /// Has a witness name the head of a journal, whatever it named before: after a restore that somebody accepted.
 #[cfg(feature = "rocks")]
-pub(crate) fn write_witness(storage: &Arc<dyn Storage>, path: &Path, book: BookId) -> Result<(), OpenFault> {
-    let extent = Extent::of(storage)?;
+pub(crate) fn write_witness(
+    storage: &Arc<dyn super::storage::Storage>,
+    path: &Path,
+    book: BookId,
+) -> Result<(), OpenFault> {
+    let extent = super::copy::Extent::of(storage)?;
     let (sequence, hash) = extent.head();
     let mark = WitnessMark { book, sequence, epoch: extent.epoch(), hash };
     Ok(write(&WitnessPlace::in_file(path), &mark)?)

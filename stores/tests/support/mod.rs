@@ -1,18 +1,33 @@
-//! A real PostgreSQL server for tests, with data that goes with it, and a wire that can be cut.
+//! Real servers for tests, PostgreSQL and Kafka, with data that goes with them, and wires that can be cut.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
+
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod mixed;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// A server, stopped when dropped.
 pub struct Server {
     folder: tempfile::TempDir,
     pub port: u16,
+}
+
+/// One server for the tests of this file that do it no harm: it ends with the last test that has it.
+pub fn server() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::start());
+        *shared = Arc::downgrade(&server);
+        server
+    })
 }
 
 fn script() -> PathBuf {
