@@ -7,7 +7,6 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ledger_core::ports::JournalReader as _;
 use serde_json::{Value, json};
+use support::small_disk::SmallDisk;
 use support::{Client, Server, replay};
 
 const CONNECTIONS: u64 = 8;
@@ -23,39 +23,6 @@ const CONNECTIONS: u64 = 8;
 const BATCH: u64 = 200;
 /// What is deleted so that the book can go on.
 const BALLAST_BYTES: usize = 4 << 20;
-
-/// A tmpfs of 16 MiB; unmounted when dropped.
-struct SmallDisk {
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    /// `None` where there is no root to mount it.
-    fn mount(at: PathBuf) -> Option<Self> {
-        if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-            return None;
-        }
-        std::fs::create_dir(&at).unwrap();
-        let options = ["-t", "tmpfs", "-o", "size=16m", "doppia-full"];
-        let status = Command::new("mount").args(options).arg(&at).status().unwrap();
-        assert!(status.success(), "root, and yet a tmpfs can't be mounted: this test needs to");
-        Some(Self { at })
-    }
-}
-
-impl SmallDisk {
-    fn enlarge(&self) {
-        let status = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&self.at).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process that is still ending may have files open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
-    }
-}
 
 #[derive(Default)]
 struct Log {
@@ -196,7 +163,7 @@ async fn a_full_disk_is_read_only_and_back_and_loses_nothing() {
     // its memtables (16 MiB), so the disk is made larger.
     let ready = client.get("/readyz").await;
     let stood_still = ready.body["reasons"].to_string().contains("the read models have stopped");
-    disk.enlarge();
+    disk.enlarge(64);
     let head = client.head().await;
     until("the read models are level", async || {
         let answer = client.get(&format!("/v1/books/1/accounts/a/balance?min_sequence={head}&timeout_ms=1000")).await;

@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(100);
 struct Said {
     last: Option<String>,
     undelivered: Option<String>,
+    /// The offset of the record that was delivered last.
+    delivered: Option<i64>,
 }
 
 /// What a client said last, for whoever has to tell that no broker answers, and whether a record was not delivered.
@@ -40,9 +42,15 @@ impl Told {
         self.said().last.clone()
     }
 
-    /// Forgets what was not delivered before.
+    /// Forgets what became of earlier records.
     pub(super) fn forget(&self) {
-        self.said().undelivered = None;
+        let mut said = self.said();
+        (said.undelivered, said.delivered) = (None, None);
+    }
+
+    /// The offset of the record that was delivered last.
+    pub(super) fn delivered(&self) -> Option<i64> {
+        self.said().delivered
     }
 
     /// Why a record was not delivered, if one was not.
@@ -66,8 +74,9 @@ impl ProducerContext for Told {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.said().undelivered = Some(error.to_string());
+        match result {
+            Ok(record) => self.said().delivered = Some(record.offset()),
+            Err((error, _)) => self.said().undelivered = Some(error.to_string()),
         }
     }
 }

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use event_schemas::Timestamp;
+use rdkafka::Message as _;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
@@ -61,6 +62,9 @@ pub const BEHIND: &str = "behind";
 
 /// The most events that a partition has parked for a group before its consumer stops: somebody has to look then.
 const PARKED_MAX_EVENTS: usize = 100_000;
+
+/// The most events that are read from the dead letters at once.
+pub const EVENTS_MAX: usize = 200;
 
 /// The longest text of an error, an actor or a reason, in bytes.
 const TEXT_MAX_BYTES: usize = 1_000;
@@ -120,25 +124,7 @@ impl DeadLetters {
         let of = (group.to_owned(), record.key_text(), record.partition);
         let id = record.id();
         match (kind, id) {
-            ("parked", Some(id)) => {
-                let parked = self.0.entry(of).or_insert_with(|| Parked {
-                    group: group.to_owned(),
-                    key: record.key_text(),
-                    partition: record.partition,
-                    letters: Vec::new(),
-                    retry_asked: false,
-                    marks: Marks::default(),
-                });
-                // A consumer that was killed before it could say how far it was parks again what it has parked.
-                if !parked.marks.had(record) {
-                    parked.marks.set(record);
-                    parked.letters.push(Letter { offset: record.offset, id: id.to_owned(), failure: failure(record) });
-                }
-                if parked.letters.len() > PARKED_MAX_EVENTS {
-                    let what = format!("{PARKED_MAX_EVENTS} events of key {} are parked", record.key_text());
-                    return Err(KafkaFault::Client(format!("{what}: look at them with `ledgerd dlq`")));
-                }
-            }
+            ("parked", Some(_)) => self.put(record, group, failure(record))?,
             ("retry", _) => {
                 if let Some(parked) = self.0.get_mut(&of) {
                     parked.retry_asked = true;
@@ -162,6 +148,30 @@ impl DeadLetters {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Puts an event behind those of its key; `record` is where it stands in the dead letters.
+    pub(super) fn put(&mut self, record: &Received, group: &str, failure: Failure) -> Result<(), KafkaFault> {
+        let (key, partition) = (record.key_text(), record.partition);
+        let parked = self.0.entry((group.to_owned(), key.clone(), partition)).or_insert_with(|| Parked {
+            group: group.to_owned(),
+            key,
+            partition,
+            letters: Vec::new(),
+            retry_asked: false,
+            marks: Marks::default(),
+        });
+        // A consumer that was killed before it could say how far it was parks again what it has parked.
+        if !parked.marks.had(record) {
+            parked.marks.set(record);
+            let id = record.id().unwrap_or_default().to_owned();
+            parked.letters.push(Letter { offset: record.offset, id, failure });
+        }
+        if parked.letters.len() > PARKED_MAX_EVENTS {
+            let what = format!("{PARKED_MAX_EVENTS} events of key {} are parked", parked.key);
+            return Err(KafkaFault::Client(format!("{what}: look at them with `ledgerd dlq`")));
         }
         Ok(())
     }
@@ -253,19 +263,22 @@ impl Desk {
         Ok(end.max(from))
     }
 
-    /// The event of a letter, as it stood in its topic.
-    pub fn event(&self, partition: i32, letter: &Letter) -> Result<Received, KafkaFault> {
-        let span = (letter.offset, letter.offset + 1);
-        let found = self.reader.first(&self.topic, partition, span, |record| Ok(Received::of(record)))?;
-        let gone = || KafkaFault::Client(format!("the record at offset {} of {} is gone", letter.offset, self.topic));
-        let mut event = found.ok_or_else(gone)?;
-        let number = |name| event.header(name).and_then(|text| text.parse::<i64>().ok());
-        let offset = number(header::OFFSET).unwrap_or(-1);
-        let partition = number(header::PARTITION).and_then(|number| i32::try_from(number).ok()).unwrap_or(partition);
-        event.topic = event.header(header::TOPIC).unwrap_or_default().to_owned();
-        (event.offset, event.partition) = (offset, partition);
-        event.headers.retain(|(name, _)| !name.starts_with("dlq-"));
-        Ok(event)
+    /// The events of some letters of a partition, at most [`EVENTS_MAX`] of the first, as they stood in their topic.
+    pub fn events(&self, partition: i32, letters: &[Letter]) -> Result<Vec<Received>, KafkaFault> {
+        let letters = letters.get(..EVENTS_MAX.min(letters.len())).unwrap_or_default();
+        let (Some(first), Some(last)) = (letters.first(), letters.last()) else { return Ok(Vec::new()) };
+        let mut events = Vec::with_capacity(letters.len());
+        let mut wanted = letters.iter().map(|letter| letter.offset).peekable();
+        self.reader.visit(&self.topic, partition, (first.offset, last.offset + 1), |record| {
+            if wanted.next_if_eq(&record.offset()).is_some() {
+                events.push(as_it_stood(Received::of(record)));
+            }
+            Ok(())
+        })?;
+        match wanted.next() {
+            None => Ok(events),
+            Some(offset) => Err(KafkaFault::Client(format!("the record at offset {offset} of {} is gone", self.topic))),
+        }
     }
 
     /// Asks for the events of a key to be handled again.
@@ -307,8 +320,8 @@ impl Desk {
         )
     }
 
-    /// Parks an event.
-    pub(super) fn park(&self, event: &Received, group: &str, failure: &Failure) -> Result<(), KafkaFault> {
+    /// Parks an event, and gives its offset in the dead letters.
+    pub(super) fn park(&self, event: &Received, group: &str, failure: &Failure) -> Result<i64, KafkaFault> {
         let (partition, offset) = (event.partition.to_string(), event.offset.to_string());
         let (attempts, first) = (failure.attempts.to_string(), failure.first.to_string());
         let headers = [
@@ -325,7 +338,8 @@ impl Desk {
         .iter()
         .fold(event.owned_headers(), with);
         let record = BaseRecord::to(&self.topic).partition(event.partition).key(&event.key[..]);
-        self.send(record.payload(&event.value[..]).headers(headers))
+        self.send(record.payload(&event.value[..]).headers(headers))?;
+        self.told.delivered().ok_or(KafkaFault::Late(ANSWERS_WITHIN))
     }
 
     /// Sends, and waits until the brokers have it.
@@ -338,6 +352,17 @@ impl Desk {
             Some(reason) => Err(KafkaFault::Unreachable { brokers: self.brokers.clone(), reason }),
         }
     }
+}
+
+/// A parked event as it stood in its topic.
+fn as_it_stood(mut event: Received) -> Received {
+    let number = |name| event.header(name).and_then(|text| text.parse::<i64>().ok());
+    let offset = number(header::OFFSET).unwrap_or(-1);
+    let partition = number(header::PARTITION).and_then(|number| i32::try_from(number).ok());
+    event.topic = event.header(header::TOPIC).unwrap_or_default().to_owned();
+    (event.offset, event.partition) = (offset, partition.unwrap_or(event.partition));
+    event.headers.retain(|(name, _)| !name.starts_with("dlq-"));
+    event
 }
 
 fn with(headers: OwnedHeaders, (key, value): &(&str, &str)) -> OwnedHeaders {

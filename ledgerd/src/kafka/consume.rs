@@ -2,6 +2,7 @@
 //! language gets this way: one event at a time, in the order of its key, tried again, and parked if it can't be handled.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use connectors::kafka::{Consumer, ConsumerOptions, Handler, HandlerFault, Received};
+use connectors::kafka::{Consumer, ConsumerOptions, ConsumerStatus, Handler, HandlerFault, Received};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Cluster;
@@ -33,6 +34,9 @@ pub struct ConsumeArgs {
     /// How often an event is tried before its key is parked
     #[arg(long, default_value_t = 5)]
     attempts: u32,
+    /// An address to serve figures at, such as 127.0.0.1:9108: GET /metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// The program and its arguments
     #[arg(required = true, last = true)]
     program: Vec<String>,
@@ -103,8 +107,8 @@ pub(super) fn run(cluster: &Cluster, args: &ConsumeArgs) -> anyhow::Result<()> {
     options.attempts = args.attempts;
     let consumer = Consumer::new(settings, options)?;
     let stop = Arc::new(AtomicBool::new(false));
-    told_to_end(Arc::clone(&stop))?;
-    let watch = consumer.watch();
+    let watch = Arc::new(consumer.watch());
+    beside(args.metrics, Arc::clone(&watch), Arc::clone(&stop))?;
     let ended = consumer.run(&mut Program(args.program.clone()), &stop);
     let status = watch();
     tracing::info!(
@@ -117,15 +121,31 @@ pub(super) fn run(cluster: &Cluster, args: &ConsumeArgs) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-/// Sets the flag once SIGTERM or SIGINT has come.
-fn told_to_end(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+/// What stands beside the consumer, in a thread of its own: the flag that is set once SIGTERM or SIGINT has come, and figures for
+/// whoever asks.
+fn beside(
+    metrics: Option<SocketAddr>,
+    watch: Arc<impl Fn() -> ConsumerStatus + Send + Sync + 'static>,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, served) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let served = metrics.map(|address| {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        });
+        let served = served.transpose().with_context(|| format!("--metrics {metrics:?} can't be listened on"))?;
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, served)
     };
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    std::thread::Builder::new().name("beside".into()).spawn(move || {
         runtime.block_on(async {
+            if let Some(listener) = served {
+                let figures = move || std::future::ready(figures(&watch()));
+                let router = axum::Router::new().route("/metrics", axum::routing::get(figures));
+                tokio::spawn(async move { axum::serve(listener, router).await });
+            }
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
@@ -134,4 +154,25 @@ fn told_to_end(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
         stop.store(true, Ordering::Relaxed);
     })?;
     Ok(())
+}
+
+/// The figures in the format of Prometheus.
+fn figures(status: &ConsumerStatus) -> String {
+    let ConsumerStatus { handled_total, duplicates_total, parked_total, failures_total, parked_keys, partitions } =
+        *status;
+    [
+        ("doppia_consumer_parked_keys", "gauge", "Keys that are parked; above 0 somebody has to look", parked_keys),
+        ("doppia_consumer_partitions", "gauge", "Partitions of this member", partitions),
+        ("doppia_consumer_handled_total", "counter", "Events handled since the start", handled_total),
+        (
+            "doppia_consumer_duplicates_total",
+            "counter",
+            "Events passed over, since they were handled",
+            duplicates_total,
+        ),
+        ("doppia_consumer_parked_total", "counter", "Events parked since the start", parked_total),
+        ("doppia_consumer_failures_total", "counter", "Attempts that failed since the start", failures_total),
+    ]
+    .map(|(name, kind, help, value)| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"))
+    .concat()
 }

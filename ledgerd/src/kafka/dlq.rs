@@ -191,8 +191,12 @@ fn list(desk: &Desk, parked: &[&Parked], output: Output) {
 
 fn show(desk: &Desk, parked: &[&Parked], output: Output) -> anyhow::Result<()> {
     for one in parked {
-        for letter in &one.letters {
-            let event = desk.event(one.partition, letter)?;
+        let mut events = Vec::new().into_iter();
+        for (at, letter) in one.letters.iter().enumerate() {
+            if events.len() == 0 {
+                events = desk.events(one.partition, one.letters.get(at..).unwrap_or_default())?.into_iter();
+            }
+            let Some(event) = events.next() else { break };
             match output {
                 Output::Json => {
                     let mut told = told_letter(letter);

@@ -5,6 +5,7 @@ pub mod failover;
 pub mod kafka;
 pub mod load;
 pub mod postgres;
+pub mod small_disk;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -27,6 +27,12 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How often the dead letters are looked at for what operators ask.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long one turn of a retry lasts before the topic has its turn again; what is left of it comes with the next.
+const RETRY_TURN: Duration = Duration::from_secs(30);
+
+/// How long a handler may take for one attempt.
+const HANDLER_MAX: Duration = Duration::from_mins(1);
+
 /// The longest wait between two attempts.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -61,6 +67,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, KafkaFault> {
         let desk = Desk::open(settings, &options.topic)?;
         let member = Member::new(&options.topic);
+        // A member that does not ask for more within this time is taken for dead.
+        let silent_max = (HANDLER_MAX + WAIT_MAX) * options.attempts + RETRY_TURN * 2;
         let mut config = settings.client();
         config
             .set("group.id", &options.group)
@@ -68,6 +76,7 @@ impl<'a> Run<'a> {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
+            .set("max.poll.interval.ms", silent_max.as_millis().to_string())
             .set("session.timeout.ms", options.session.as_millis().to_string())
             .set("heartbeat.interval.ms", (options.session.as_millis() / 4).to_string())
             .set("queued.max.messages.kbytes", "16384");
@@ -207,8 +216,11 @@ impl<'a> Run<'a> {
                 },
             };
             if let Some(failure) = failure {
-                self.desk.park(event, &self.options.group, &failure)?;
-                self.refresh(event.partition)?;
+                let offset = self.desk.park(event, &self.options.group, &failure)?;
+                // The next look reads it again, and what others have written before it.
+                let letter = Received { offset, ..event.clone() };
+                self.letters.put(&letter, &self.options.group, failure)?;
+                self.tell();
                 self.update(|status| status.parked_total += 1);
             }
         }
@@ -263,8 +275,17 @@ impl<'a> Run<'a> {
 
     /// Handles the events of a key again, in order, up to the first that fails again.
     fn retry(&self, parked: &Parked, handler: &mut dyn Handler) -> Result<(), KafkaFault> {
-        for letter in &parked.letters {
-            let event = self.desk.event(parked.partition, letter)?;
+        let mut events = Vec::new().into_iter();
+        let began = Instant::now();
+        for (at, letter) in parked.letters.iter().enumerate() {
+            if began.elapsed() > RETRY_TURN {
+                return Ok(());
+            }
+            if events.len() == 0 {
+                let left = parked.letters.get(at..).unwrap_or_default();
+                events = self.desk.events(parked.partition, left)?.into_iter();
+            }
+            let Some(event) = events.next() else { break };
             match self.attempt(&event, handler) {
                 Outcome::Handled => self.desk.handled(parked, &letter.id)?,
                 Outcome::Stopped => return Ok(()),
