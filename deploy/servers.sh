@@ -25,6 +25,9 @@ Kafka        127.0.0.1:$kafka
   ledgerd migrate --journal postgres://doppia:doppia@127.0.0.1:$postgres/doppia
   ledgerd serve --journal postgres://doppia:doppia@127.0.0.1:$postgres/doppia --data ./data-postgres
 
+  ledgerd migrate --journal kafka://127.0.0.1:$kafka/bank --allow-unsafe-server
+  ledgerd serve --journal kafka://127.0.0.1:$kafka/bank --allow-unsafe-server --data ./data-kafka
+
 make down stops both and deletes what they hold.
 END
     ;;

@@ -83,6 +83,7 @@ pub(crate) async fn get(call: Call) -> Outcome {
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
         | EventBody::JournalRestored(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => None,
     };
     let answer = VerdictAnswer {

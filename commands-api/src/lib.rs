@@ -66,7 +66,7 @@ use axum::extract::{Request, State};
 use event_schemas::bounds::BATCH_BODY_MAX_BYTES;
 
 pub use admission::Budgets;
-pub use keys::{ApiSecret, KeyFault, KeyFile, KeyRecord, KeyRing, NewKey, Scope};
+pub use keys::{ApiSecret, KeyDirectory, KeyFault, KeyRecord, KeyRing, Scope};
 pub use openapi::openapi;
 pub use state::{ApiParts, ApiState, Feeds};
 

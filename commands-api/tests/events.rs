@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::response::Response;
-use commands_api::{ApiState, KeyFile, KeyRing, NewKey, Scope, router};
+use commands_api::{ApiState, KeyRing, router};
 use common::{ADMIN, ANNA, House, READER, Scripted, WRITER, ask, parts};
 use event_schemas::{BookId, RecordedEvent, Sequence};
 use futures_core::Stream as _;
@@ -260,21 +260,12 @@ async fn streams_end_when_the_server_does() {
 
 #[tokio::test]
 async fn a_stream_ends_with_its_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = KeyFile::new(folder.path().join("keys.json"));
-    let new = NewKey {
-        tenant: common::TENANT.into(),
-        holder: "watcher".into(),
-        customer: None,
-        scopes: vec![Scope::Read],
-        note: String::new(),
-    };
-    let (record, secret) = file.issue(new).unwrap();
-    let house = House::with(|parts| parts.keys = KeyRing::of_file(file.clone()).unwrap());
-    let header = format!("Bearer {}", secret.reveal());
-    let mut client = Client::of(ask(&house.router, "GET", STREAM).header("authorization", &header).open().await);
+    let ring = KeyRing::of(&common::keys());
+    let house = House::with(|parts| parts.keys = ring.clone());
+    let mut client = Client::of(ask(&house.router, "GET", STREAM).key(READER).open().await);
     assert_eq!(client.next().await.unwrap().kind, "ledger.book.opened.v1");
-    file.revoke(&record.id).unwrap();
+    let others: Vec<_> = common::keys().into_iter().filter(|key| key.id != format!("key_{READER}")).collect();
+    ring.set(&others);
     assert_eq!(client.next().await, None);
 }
 

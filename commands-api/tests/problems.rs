@@ -5,11 +5,10 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use commands_api::problem::Code;
-use commands_api::{ApiState, Budgets, KeyFile, KeyRing, NewKey, Scope, router};
+use commands_api::{ApiState, Budgets, KeyFault, KeyRing, router};
 use common::{ADMIN, Answered, Asked, NOON, READER, Script, Scripted, ask, parts, scripted};
 use event_schemas::limits::LimitWindow;
 use event_schemas::{AccountId, CivilDate, CommandId, Currency, Rejection, Sequence};
@@ -278,35 +277,16 @@ async fn provoke(code: Code) -> Answered {
     asked.send().await
 }
 
-/// A key file that was fine when the server started and is damaged now.
+/// Keys that were fine when the server started and can't be read now.
 async fn keys_unavailable() -> Answered {
-    let folder = tempfile::tempdir().unwrap();
-    let file = KeyFile::new(folder.path().join("keys.json"));
-    let new = NewKey {
-        tenant: common::TENANT.into(),
-        holder: "till".into(),
-        customer: None,
-        scopes: vec![Scope::Write],
-        note: String::new(),
-    };
-    let (_, secret) = file.issue(new).unwrap();
     let mut parts = parts(Scripted::of(Vec::new()), None);
-    parts.keys = KeyRing::of_file(file.clone()).unwrap();
+    let ring = KeyRing::of(&common::keys());
+    parts.keys = ring.clone();
     let router = router(ApiState::new(parts));
-    let asked = || {
-        let header = format!("Bearer {}", secret.reveal());
-        ask(&router, "POST", TRANSFERS).header("authorization", &header).idempotent("k").body(TRANSFER)
-    };
+    let asked = || ask(&router, "POST", TRANSFERS).key(ADMIN).idempotent("k").body(TRANSFER);
     asked().send().await.expect(201, "");
-    std::fs::write(file.path(), "{").unwrap();
-    // The file is looked at once a second of real time.
-    loop {
-        let answered = asked().send().await;
-        if answered.status != 201 {
-            return answered;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    ring.shut(KeyFault::Unavailable("a lost connection".into()));
+    asked().send().await
 }
 
 /// A body in pieces, which may fail.

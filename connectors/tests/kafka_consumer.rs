@@ -17,6 +17,7 @@ use connectors::kafka::{
 };
 use event_schemas::topics::{Topic, outlets};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use support::{BOOK, Broker, Journal, committed, history, published, relay, until};
@@ -194,7 +195,7 @@ fn a_poison_parks_its_key_until_it_is_retried_or_given_up() {
     let parked_of = |half: &BTreeMap<String, Vec<String>>| keys.iter().map(|key| half[key].len() - 3).sum::<usize>();
     until("all others have had their effect", Duration::from_secs(30), || {
         lock(&store).ids.len() == count(&half) - parked_of(&half)
-            && usize::try_from((ledger.watch)().parked_total).unwrap() == parked_of(&half)
+            && (ledger.watch)().parked_total == parked_of(&half) as u64
     });
     let status = (ledger.watch)();
     assert_eq!((status.parked_keys, status.failures_total), (2, 6), "{status:?}");
@@ -211,7 +212,7 @@ fn a_poison_parks_its_key_until_it_is_retried_or_given_up() {
         assert_eq!((poison.failure.class.as_str(), poison.failure.attempts), ("http_422", 3));
         assert!(poison.failure.error.contains("is refused") && poison.failure.first.0 > 0);
         assert_eq!((behind.failure.class.as_str(), behind.failure.attempts), (BEHIND, 0));
-        let event = desk.event(parked.partition, poison).unwrap();
+        let event = desk.events(parked.partition, &parked.letters).unwrap().remove(0);
         let stood: Vec<_> = committed(&broker, &settings.topic(TOPIC), 0)
             .into_iter()
             .filter(|record| record.id() == poison.id)
@@ -301,7 +302,6 @@ fn what_does_not_fit_is_told() {
         assert!(matches!(refused, Some(KafkaFault::Settings(_))), "{group:?} {attempts}: {refused:?}");
     }
     // A topic that has grown: its dead letters have no place for what comes from the new partitions.
-    use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
     let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", broker.address()).create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (more, options) = (NewPartitions::new(&topic, 5), AdminOptions::new());

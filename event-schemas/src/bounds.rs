@@ -102,6 +102,9 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 /// The longest that a query waits for `min_sequence`, in milliseconds.
 pub const MIN_SEQUENCE_WAIT_MAX_MS: u64 = 30_000;
 
+/// The most keys of the API that one holder has in force.
+pub const KEYS_PER_HOLDER_MAX: usize = 1_000;
+
 /// How far the wall clock may run ahead of the monotonic clock before the writer stops, in microseconds.
 pub const CLOCK_AHEAD_MAX_US: i64 = 5_000_000;
 

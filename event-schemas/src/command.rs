@@ -176,6 +176,14 @@ pub(crate) mod bounded {
         if text.len() <= TEXT_MAX_BYTES { Ok(text) } else { Err(D::Error::custom("a text of more than 256 bytes")) }
     }
 
+    pub(crate) fn text_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<str>>, D::Error> {
+        let text = <Option<Box<str>>>::deserialize(deserializer)?;
+        match text {
+            Some(text) if text.len() > TEXT_MAX_BYTES => Err(D::Error::custom("a text of more than 256 bytes")),
+            text => Ok(text),
+        }
+    }
+
     pub(crate) fn postings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Postings, D::Error> {
         let postings = Postings::deserialize(deserializer)?;
         if postings.len() <= POSTINGS_MAX { Ok(postings) } else { Err(D::Error::custom("more than 1,000 postings")) }

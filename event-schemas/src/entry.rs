@@ -99,6 +99,7 @@ impl EventBody {
             | Self::PeriodClosed(_)
             | Self::NotificationPreferencesSet(_)
             | Self::JournalRestored(_)
+            | Self::ControlRecorded(_)
             | Self::AccessLogged(_) => return None,
         })
     }

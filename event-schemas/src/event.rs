@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::EVENT_MAX_BYTES;
 use crate::codec::{CodecError, Reader, put_date, put_id, put_postings, put_signed, put_text, put_time, put_varint};
 use crate::command::{AccountAct, CommandBody, OpenAccount};
+use crate::control::ControlRecorded;
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
 pub use crate::fees::SetFeeRule;
@@ -285,6 +286,9 @@ pub enum EventBody {
     /// Somebody read something. Only in the access log.
     #[serde(rename = "ledger.access.logged.v1")]
     AccessLogged(AccessLogged),
+    /// Something happened in the control plane. Only in the control journal; boxed, so that the book's events stay small.
+    #[serde(rename = "ledger.control.recorded.v1")]
+    ControlRecorded(Box<ControlRecorded>),
 }
 
 impl EventBody {
@@ -314,11 +318,12 @@ impl EventBody {
             Self::NotificationPreferencesSet(_) => (21, 1),
             Self::JournalRestored(_) => (22, 1),
             Self::AccessLogged(_) => (23, 1),
+            Self::ControlRecorded(_) => (24, 1),
         }
     }
 
     /// The names of all types, in the order of their numbers.
-    pub const TYPE_NAMES: [&'static str; 23] = [
+    pub const TYPE_NAMES: [&'static str; 24] = [
         "ledger.book.opened.v1",
         "ledger.account.opened.v1",
         "ledger.account.frozen.v1",
@@ -342,6 +347,7 @@ impl EventBody {
         "ledger.notification_preferences.set.v1",
         "ledger.journal.restored.v1",
         "ledger.access.logged.v1",
+        "ledger.control.recorded.v1",
     ];
 
     /// The type's name with its version, as in JSON and in CloudEvents.
@@ -370,6 +376,7 @@ impl EventBody {
             Self::NotificationPreferencesSet(_) => "ledger.notification_preferences.set.v1",
             Self::JournalRestored(_) => "ledger.journal.restored.v1",
             Self::AccessLogged(_) => "ledger.access.logged.v1",
+            Self::ControlRecorded(_) => "ledger.control.recorded.v1",
         }
     }
 
@@ -422,6 +429,7 @@ impl EventBody {
             Self::NotificationPreferencesSet(preferences) => preferences.encode(out),
             Self::JournalRestored(restored) => restored.encode(out),
             Self::AccessLogged(access) => access.encode(out),
+            Self::ControlRecorded(recorded) => recorded.encode(out),
         }
     }
 
@@ -465,6 +473,7 @@ impl EventBody {
             21 => Self::NotificationPreferencesSet(SetNotificationPreferences::decode(reader)?),
             22 => Self::JournalRestored(JournalRestored::decode(reader)?),
             23 => Self::AccessLogged(AccessLogged::decode(reader)?),
+            24 => Self::ControlRecorded(Box::new(ControlRecorded::decode(reader)?)),
             other => return Err(CodecError::UnknownTag { what: "event type", tag: other.into() }),
         })
     }

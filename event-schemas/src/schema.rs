@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::control::ControlFact;
 use crate::event::{EventBody, RecordedEvent};
 use crate::topics::{BALANCE_CHANGED, BalanceChanged};
 
@@ -11,6 +12,12 @@ use crate::topics::{BALANCE_CHANGED, BalanceChanged};
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let whole = schemars::schema_for!(RecordedEvent).to_value();
     EventBody::TYPE_NAMES.iter().map(|name| (*name, of_type(whole.clone(), name))).collect()
+}
+
+/// The name and the JSON Schema of every fact of the control plane, in the order of their numbers.
+pub fn control_schemas() -> Vec<(&'static str, Value)> {
+    let whole = schemars::schema_for!(ControlFact).to_value();
+    ControlFact::TYPE_NAMES.iter().map(|name| (*name, of_type(whole.clone(), name))).collect()
 }
 
 /// The name and the JSON Schema of what topics carry that is not an event itself, but follows from one.
@@ -22,7 +29,7 @@ pub fn derived() -> Vec<(&'static str, Value)> {
     vec![(BALANCE_CHANGED, schema)]
 }
 
-/// Narrows the schema of all recorded events to one type: keeps its alternative of the body, and the definitions it needs.
+/// Narrows the schema of all to one type: keeps its alternative of the body, and the definitions it needs.
 fn of_type(mut schema: Value, name: &'static str) -> Value {
     let Some(root) = schema.as_object_mut() else { return schema };
     let alternatives = root.remove("oneOf");
@@ -44,7 +51,7 @@ fn of_type(mut schema: Value, name: &'static str) -> Value {
 
 /// Adds properties, required names and description of one alternative to the envelope.
 fn merge(root: &mut Map<String, Value>, alternative: &Value) {
-    for key in ["properties", "required", "description"] {
+    for key in ["type", "properties", "required", "description"] {
         match (root.get_mut(key), alternative.get(key)) {
             (Some(Value::Object(into)), Some(Value::Object(from))) => into.extend(from.clone()),
             (Some(Value::Array(into)), Some(Value::Array(from))) => into.extend(from.iter().cloned()),

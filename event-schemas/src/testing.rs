@@ -11,6 +11,9 @@ use crate::command::{
     NoticeChannel, NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry,
     ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
+use crate::control::{
+    ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, ControlFact, ControlRecorded, Holder, Scope, Scopes,
+};
 use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
 use crate::digest::Digest;
@@ -516,7 +519,40 @@ pub fn event_body() -> impl Strategy<Value = EventBody> {
                 EventBody::AccessLogged(AccessLogged { actor, operation, subject, status, request })
             })
             .boxed(),
+        (text(), any::<u64>(), control_fact())
+            .prop_map(|(aggregate, version, fact)| {
+                EventBody::ControlRecorded(Box::new(ControlRecorded { aggregate, version, fact }))
+            })
+            .boxed(),
     ]
+}
+
+fn scopes() -> impl Strategy<Value = Scopes> {
+    btree_set(prop::sample::select(Scope::ALL.to_vec()), 0..=3).prop_map(|scopes| scopes.into_iter().collect())
+}
+
+/// A fact of the control plane.
+pub fn control_fact() -> BoxedStrategy<ControlFact> {
+    let holder = (text(), text(), proptest::option::of(text())).prop_map(|(tenant, name, customer)| Holder {
+        tenant,
+        name,
+        customer,
+    });
+    prop_oneof![
+        (text(), uniform32(any::<u8>()), holder, scopes(), proptest::option::of(text()), timestamp(), text(), text())
+            .prop_map(|(key, hash, holder, scopes, replaces, issued_at, actor, note)| {
+                let hash = Digest(hash);
+                let issued = ApiKeyIssued { key, hash, holder, scopes, replaces, issued_at, actor, note };
+                ControlFact::ApiKeyIssued(issued)
+            }),
+        (text(), timestamp(), text(), text()).prop_map(|(key, revoked_at, actor, reason)| {
+            ControlFact::ApiKeyRevoked(ApiKeyRevoked { key, revoked_at, actor, reason })
+        }),
+        (text(), scopes(), timestamp(), text(), text()).prop_map(|(key, scopes, set_at, actor, reason)| {
+            ControlFact::ApiKeyScopesSet(ApiKeyScopesSet { key, scopes, set_at, actor, reason })
+        }),
+    ]
+    .boxed()
 }
 
 /// An event.

@@ -159,6 +159,7 @@ pub fn outlets(recorded: &RecordedEvent) -> Vec<Outlet> {
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
         | EventBody::JournalRestored(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => {}
     }
     for change in changes(recorded) {
@@ -264,6 +265,7 @@ fn changes(recorded: &RecordedEvent) -> impl Iterator<Item = BalanceChanged> + u
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
         | EventBody::JournalRestored(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => {}
     }
     moves.0.into_iter().map(|(account, (currency, [debited, credited, held]))| BalanceChanged {

@@ -15,14 +15,15 @@ use event_schemas::command::{
     NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart,
     SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
+use event_schemas::control::{ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, Holder, Scope};
 use event_schemas::event::{
     AccessLogged, BookOpened, ClockAccepted, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired,
     HoldPlaced, HoldVoided, JournalRestored, LimitCharged, LimitReleased, StateDigest,
 };
 use event_schemas::limits::LimitWindow;
 use event_schemas::{
-    AccountId, Block, BookId, Cause, CivilDate, CommandBody, CommandId, Currency, Digest, EntryKind, Event, EventBody,
-    Money, Posting, PrincipalId, Rejection, Sequence, Timestamp, testing,
+    AccountId, Block, BookId, Cause, CivilDate, CommandBody, CommandId, ControlFact, ControlRecorded, Currency, Digest,
+    EntryKind, Event, EventBody, Money, Posting, PrincipalId, Rejection, Sequence, Timestamp, testing,
 };
 use serde_json::{Value, json};
 
@@ -376,6 +377,7 @@ fn rules_and_records() -> Vec<(&'static str, Cause, EventBody)> {
             }),
         ),
     ];
+    cases.extend(control());
     let up_to = || CommandBody::TransferUpTo(up_to());
     let refusals = [
         ("linked_item_refused", up_to(), Rejection::LinkedItemRefused { item: 2, command: CommandId(0xc0) }),
@@ -409,6 +411,49 @@ fn rules_and_records() -> Vec<(&'static str, Cause, EventBody)> {
     ];
     cases.extend(refusals.map(|(name, command, rejection)| (name, VERDICT, rejected(command, rejection))));
     cases
+}
+
+/// Facts of the control plane.
+fn control() -> Vec<(&'static str, Cause, EventBody)> {
+    let (key, actor) = (|| "key_0123456789abcdef".into(), || "anna".into());
+    let holder = |customer: Option<&str>| Holder {
+        tenant: "main".into(),
+        name: "web-shop".into(),
+        customer: customer.map(Into::into),
+    };
+    let issued = |customer, replaces: Option<&str>| {
+        ControlFact::ApiKeyIssued(ApiKeyIssued {
+            key: key(),
+            hash: Digest([0x5e; 32]),
+            holder: holder(customer),
+            scopes: [Scope::Read, Scope::Write].into_iter().collect(),
+            replaces: replaces.map(Into::into),
+            issued_at: Timestamp(1_795_262_400_000_000),
+            actor: actor(),
+            note: "till 7".into(),
+        })
+    };
+    let revoked = ApiKeyRevoked { key: key(), revoked_at: Timestamp::MAX, actor: actor(), reason: "".into() };
+    let scopes_set = ApiKeyScopesSet {
+        key: key(),
+        scopes: [Scope::Admin].into_iter().collect(),
+        set_at: Timestamp::MIN,
+        actor: actor(),
+        reason: "x".repeat(TEXT_MAX_BYTES).into(),
+    };
+    [
+        ("api_key_issued", 1, issued(None, None)),
+        ("api_key_issued_for_a_customer_instead_of_another", 2, issued(Some("client:1"), Some("key_1a2b3c4d"))),
+        ("api_key_revoked", 3, ControlFact::ApiKeyRevoked(revoked)),
+        ("api_key_scopes_set", u64::MAX, ControlFact::ApiKeyScopesSet(scopes_set)),
+    ]
+    .into_iter()
+    .map(|(name, version, fact)| {
+        let aggregate = "819d79f6-adf7-e600-a724-4f471fa20f1b".into();
+        let recorded = ControlRecorded { aggregate, version, fact };
+        (name, Cause::Engine, EventBody::ControlRecorded(Box::new(recorded)))
+    })
+    .collect()
 }
 
 /// What is held and what is taken back: events, the commands as a refusal quotes them, and the rejections.

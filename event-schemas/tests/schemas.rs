@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::event::{HoldExpired, HoldVoided};
 use event_schemas::topics::{BALANCE_CHANGED, BalanceChanged, outlets};
-use event_schemas::{EventBody, schema, testing};
+use event_schemas::{ControlFact, EventBody, schema, testing};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
@@ -23,7 +23,8 @@ fn folder() -> PathBuf {
 fn committed_schemas_are_those_of_the_types() {
     let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
     let mut named = BTreeSet::new();
-    for (name, schema) in schema::schemas().into_iter().chain(schema::derived()) {
+    let more = schema::control_schemas().into_iter().chain(schema::derived());
+    for (name, schema) in schema::schemas().into_iter().chain(more) {
         let file = folder().join(format!("{name}.json"));
         named.insert(format!("{name}.json"));
         if update {
@@ -70,6 +71,29 @@ fn events_obey_the_schema_of_their_type_and_of_no_other() {
         assert!(!validator.is_valid(&json), "{own} takes an event without data");
     }
     assert_eq!(met, EventBody::TYPE_NAMES.into_iter().collect());
+}
+
+#[test]
+fn facts_of_the_control_plane_obey_the_schema_of_their_type_and_of_no_other() {
+    let validators: Vec<_> = schema::control_schemas()
+        .into_iter()
+        .map(|(name, schema)| (name, jsonschema::draft202012::options().build(&schema).unwrap()))
+        .collect();
+    let mut runner = TestRunner::deterministic();
+    let mut met = BTreeSet::new();
+    for _ in 0..200 {
+        let fact = testing::control_fact().new_tree(&mut runner).unwrap().current();
+        met.insert(fact.type_name());
+        let mut json = serde_json::to_value(&fact).unwrap();
+        assert_eq!(serde_json::from_value::<ControlFact>(json.clone()).unwrap(), fact);
+        for (name, validator) in &validators {
+            assert_eq!(validator.is_valid(&json), *name == fact.type_name(), "{json} against {name}");
+        }
+        let (_, validator) = validators.iter().find(|(name, _)| *name == fact.type_name()).unwrap();
+        json["data"]["surprise"] = 1.into();
+        assert!(!validator.is_valid(&json), "{} takes an unknown field", fact.type_name());
+    }
+    assert_eq!(met, ControlFact::TYPE_NAMES.into_iter().collect());
 }
 
 /// Whether its amounts are such as the book decides: there is no sum of others.

@@ -44,6 +44,7 @@ pub fn asked(body: &EventBody) -> Option<CommandBody> {
         | EventBody::LimitCharged(_)
         | EventBody::LimitReleased(_)
         | EventBody::JournalRestored(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => return None,
     })
 }
@@ -143,6 +144,7 @@ pub fn verdict(body: &EventBody) -> Verdict {
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
         | EventBody::JournalRestored(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => Verdict::Accepted,
     }
 }

@@ -361,7 +361,7 @@ impl Auditor {
             EventBody::LimitCharged(charged) => self.limit_charged(sequence, charged),
             EventBody::LimitReleased(released) => self.limit_released(sequence, released),
             EventBody::CalendarPublished(calendar) => self.calendar_published(sequence, calendar),
-            EventBody::AccessLogged(_) => {
+            EventBody::AccessLogged(_) | EventBody::ControlRecorded(_) => {
                 self.find(sequence, Law::OneVerdict, "has no place in a book yet".into());
             }
         }

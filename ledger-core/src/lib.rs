@@ -10,6 +10,7 @@
 pub mod asked;
 pub mod audit;
 pub mod bound;
+pub mod control;
 pub mod decide;
 pub mod engine;
 pub mod ports;

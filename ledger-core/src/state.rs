@@ -337,7 +337,7 @@ impl State {
                 self.publish_calendar(calendar);
                 Ok(())
             }
-            EventBody::AccessLogged(_) => Err(ApplyError::NotOfABook),
+            EventBody::AccessLogged(_) | EventBody::ControlRecorded(_) => Err(ApplyError::NotOfABook),
         }
     }
 

@@ -11,8 +11,8 @@ use crate::cli::{Output, Settings};
 use crate::config::Config;
 use crate::progress::Bytes;
 
-/// What is said whenever a backup is made or put back: it is found out too late otherwise.
-const KEYS_APART: &str = "API keys (keys.json, admin.key) are not in a backup: they have their own";
+/// What is said whenever a backup is made: it is found out too late otherwise.
+const KEYS_APART: &str = "keys of the API are in the backup as hashes; admin.key is not";
 
 /// A backup of a data folder.
 #[derive(Debug, Args)]
@@ -164,7 +164,7 @@ fn print_restored(restored: &Restored, data: &Path, output: Output) -> anyhow::R
             if *recorded {
                 println!("  that it was restored is on record as event {sequence}");
             }
-            println!("  {KEYS_APART}; without them the first start makes a new admin key");
+            println!("  keys of the API are those of the backup: what was revoked since is in force again");
             for notice in notices {
                 println!("  note: {notice}");
             }

@@ -80,7 +80,7 @@ Examples:
     Import(import::ImportArgs),
     /// Copies what is durable into another folder, while the server serves or not, and checks it on the way
     #[command(after_help = "What is sealed is copied once: into a folder with an older backup only what is new goes.
-API keys are not in a backup; copy keys.json to a place of its own. replay-tool reads a backup as it is:
+Keys of the API are in it as hashes; admin.key is not. replay-tool reads a backup as it is:
 `replay-tool --data /mnt/backup/book-1 verify`.
 
 Examples:
@@ -99,7 +99,8 @@ Examples:
       --accept-rollback-to 48211 --actor anna --reason \"the disk died at noon\""
     )]
     Restore(backup::RestoreArgs),
-    /// Issues, lists and revokes keys of the API
+    /// Issues, rotates, lists and revokes keys of the API
+    #[command(visible_alias = "keys")]
     Key {
         #[command(flatten)]
         folder: Folder,
@@ -149,6 +150,12 @@ struct Folder {
     /// The data folder [default: ./data]
     #[arg(long, global = true)]
     data: Option<PathBuf>,
+    /// The database of the journal, where the keys are then [default: in the data folder]
+    #[arg(long, value_name = "URL", global = true)]
+    journal: Option<String>,
+    /// Go on although the database server may lose what it acknowledges; for development
+    #[arg(long, global = true)]
+    allow_unsafe_server: bool,
 }
 
 /// Settings that flags can override; absent ones come from elsewhere.
@@ -281,8 +288,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Import(args) => runtime()?.block_on(import::run(args, cli.output)),
         Act::Key { folder, args } => {
-            let config = Settings { config: folder.config, data: folder.data, ..Settings::default() }.load()?;
-            keys::run(args, &config.data, &config.tenant, cli.output)?;
+            let Folder { config, data, journal, allow_unsafe_server } = folder;
+            let settings = Settings { config, data, journal, allow_unsafe_server, ..Settings::default() };
+            keys::run(args, &settings.load()?, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Migrate(settings) => {

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commands_api::{NewKey, Scope};
+use commands_api::Scope;
 use connectors::csv_import::{ImportOptions, Rules, import};
+use ledgerd::config::Config;
+use ledgerd::keys::{Keys, NewKey};
 use serde_json::{Value, json};
 use support::{Client, Inside};
 
@@ -218,7 +220,8 @@ async fn keys_scopes_ids_and_bodies_are_checked_before_anything_moves() {
     let api = &inside.client;
     let before = money(api).await;
     let good = transfer("ada", "bob", "1.00", "EUR");
-    let file = ledgerd::keys::key_file(&inside.data());
+    let config = Config { data: inside.data(), ..Config::default() };
+    let keys = tokio::task::spawn_blocking(move || Keys::open(&config).unwrap()).await.unwrap();
     let issue = |scopes: &[Scope], customer: Option<&str>, tenant: &str| {
         let new = NewKey {
             tenant: tenant.into(),
@@ -227,15 +230,15 @@ async fn keys_scopes_ids_and_bodies_are_checked_before_anything_moves() {
             scopes: scopes.to_vec(),
             note: String::new(),
         };
-        file.issue(new).unwrap()
+        tokio::task::block_in_place(|| keys.issue(new, "test").unwrap())
     };
     let (_, reader) = issue(&[Scope::Read], None, "main");
     let (_, writer) = issue(&[Scope::Write], None, "main");
     let (_, customer) = issue(&[Scope::Read, Scope::Write], Some("client:9"), "main");
     let (_, stranger) = issue(&Scope::ALL, None, "other");
     let (revoked, void) = issue(&Scope::ALL, None, "main");
-    file.revoke(&revoked.id).unwrap();
-    // The server looks at the key file at most once a second.
+    tokio::task::block_in_place(|| keys.revoke(&revoked.id, "test", "").unwrap());
+    // The server looks several times a second.
     wait_for(api, reader.reveal()).await;
 
     let (freeze, open) = ("accounts/ada/freeze", json!({ "code": "new", "kind": "liability", "currency": "EUR" }));

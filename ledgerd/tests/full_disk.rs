@@ -7,8 +7,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -98,7 +97,7 @@ fn verdicts_of(data: &Path) -> BTreeSet<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_read_only_and_back_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(folder.path().join("disk")) else {
+    let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 16) else {
         println!("SKIPPED: a small disk is mounted by root only");
         return;
     };

@@ -9,9 +9,9 @@ use std::process::Command;
 use support::failover::{Kept, servers_killed, standby_takes_over, writer_killed};
 use support::kafka::Kafka;
 
-/// How often something is killed. A broker takes five seconds to come back, so it is few unless `DOPPIA_KILLS` says how many.
+/// How often something is killed. A broker takes five seconds to come back, so it is few unless `KILLS` says how many.
 fn kills() -> usize {
-    std::env::var("DOPPIA_KILLS").map_or(4, |kills| kills.parse().unwrap())
+    std::env::var("KILLS").map_or(4, |kills| kills.parse().unwrap())
 }
 
 fn kept(kafka: &Kafka) -> Kept {

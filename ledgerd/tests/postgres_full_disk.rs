@@ -47,8 +47,8 @@ async fn a_full_disk_of_the_database_loses_nothing() {
     let ballast = disk.at.join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     let mut taken = 0;
-    while file.write_all(&[7; 64 * 1024]).is_ok() {
-        taken += 64 * 1024;
+    while file.write_all(&[7; 8 * 1024]).is_ok() {
+        taken += 8 * 1024;
     }
     file.set_len(u64::try_from(taken - LEFT_BYTES).unwrap()).unwrap();
     let client = Client::admin(&server.url, &data);

@@ -111,6 +111,7 @@ pub fn run(
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => {}
         }
         Ok(ControlFlow::Continue(()))

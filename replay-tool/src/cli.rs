@@ -179,6 +179,9 @@ pub struct EventsArgs {
     /// Of the access log, where it stands who looked at what, instead of the book.
     #[arg(long, conflicts_with = "account")]
     pub access: bool,
+    /// Of the control journal, where it stands which keys were issued and revoked, instead of the book.
+    #[arg(long, conflicts_with_all = ["account", "access"])]
+    pub control: bool,
     /// Go on with what is recorded from now on; without `--from` or `--since` only that. Ends with Ctrl-C.
     #[arg(long, conflicts_with_all = ["to", "until"])]
     pub follow: bool,

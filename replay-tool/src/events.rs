@@ -9,11 +9,12 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use event_schemas::command::{Caps, CaptureHold, ReverseEntry, VoidHold};
+use event_schemas::control::{Scope, Scopes};
 use event_schemas::entry::{Entry, EntryOrigin};
 use event_schemas::event::CommandRejected;
 use event_schemas::{
-    AccountId, BlockHeader, CommandBody, CommandId, Currency, Event, EventBody, Money, RecordedEvent, Rejection,
-    Sequence, Side,
+    AccountId, BlockHeader, CommandBody, CommandId, ControlFact, ControlRecorded, Currency, Event, EventBody, Money,
+    RecordedEvent, Rejection, Sequence, Side,
 };
 
 use crate::accounts::{Accounts, resolve};
@@ -277,6 +278,7 @@ impl Printer<'_> {
             EventBody::AccessLogged(access) => {
                 format!("{} {} by {}: {}", access.operation, access.subject, access.actor, access.status)
             }
+            EventBody::ControlRecorded(recorded) => control(recorded),
         }
     }
 
@@ -323,6 +325,32 @@ fn caps(caps: &Caps, currency: Currency) -> String {
 }
 
 /// A free text behind a space and in quotes, control characters escaped; nothing if it is empty.
+/// A fact of the control plane.
+fn control(recorded: &ControlRecorded) -> String {
+    let scopes = |scopes: Scopes| scopes.iter().map(Scope::name).collect::<Vec<_>>().join("+");
+    match &recorded.fact {
+        ControlFact::ApiKeyIssued(issued) => {
+            let customer =
+                issued.holder.customer.as_ref().map_or_else(String::new, |customer| format!(" for {customer}"));
+            let instead = issued.replaces.as_ref().map_or_else(String::new, |old| format!(" in place of {old}"));
+            format!(
+                "key {} issued to {}{customer}{instead}: {} by {}{}",
+                issued.key,
+                issued.holder.name,
+                scopes(issued.scopes),
+                issued.actor,
+                quoted(&issued.note)
+            )
+        }
+        ControlFact::ApiKeyRevoked(revoked) => {
+            format!("key {} revoked by {}{}", revoked.key, revoked.actor, quoted(&revoked.reason))
+        }
+        ControlFact::ApiKeyScopesSet(set) => {
+            format!("key {} may {} by {}{}", set.key, scopes(set.scopes), set.actor, quoted(&set.reason))
+        }
+    }
+}
+
 fn quoted(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" {text:?}") }
 }

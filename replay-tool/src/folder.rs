@@ -156,6 +156,11 @@ impl Folder {
         Arc::new(DiskStorage::new(stores::access_log::folder(&self.data)))
     }
 
+    /// Where the files of the control journal are, if there is one.
+    pub fn control_storage(&self) -> Arc<dyn Storage> {
+        Arc::new(DiskStorage::new(stores::control::folder(&self.data)))
+    }
+
     /// A reader of the journal.
     pub fn reader(&self) -> Result<Reader, Failure> {
         Ok(match &self.place {
@@ -176,6 +181,17 @@ impl Folder {
             return Err(Failure::usage(format!("there is no access log in {}", self.data.display())));
         }
         Self::up_to_now(Reader::Segments(Box::new(SegmentReader::open(&self.access_storage())?)), progress)
+    }
+
+    /// The control journal, up to where it is durable now.
+    pub fn control_journal(&self, progress: Progress) -> Result<Journal, Failure> {
+        if matches!(self.place, Place::Postgres(..)) {
+            return Err(Failure::usage("in PostgreSQL the control plane's facts are the rows of control_events"));
+        }
+        if !stores::control::exists(&self.data)? {
+            return Err(Failure::usage(format!("there is no control journal in {}", self.data.display())));
+        }
+        Self::up_to_now(Reader::Segments(Box::new(SegmentReader::open(&self.control_storage())?)), progress)
     }
 
     fn up_to_now(mut reader: Reader, progress: Progress) -> Result<Journal, Failure> {

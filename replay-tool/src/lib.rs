@@ -44,7 +44,11 @@ pub fn run(cli: &Cli, colour: bool, progress: Progress, out: &mut dyn Write) -> 
         Command::Balance(arguments) => balance::run(&mut folder()?.journal(progress)?, arguments, cli.output, out),
         Command::Events(arguments) => {
             let folder = folder()?;
-            let journal = if arguments.access { folder.access_journal(progress) } else { folder.journal(progress) };
+            let journal = match (arguments.access, arguments.control) {
+                (true, _) => folder.access_journal(progress),
+                (_, true) => folder.control_journal(progress),
+                _ => folder.journal(progress),
+            };
             events::run(&mut journal?, arguments, cli.output, out)
         }
         Command::Export(arguments) => export::run(&mut folder()?.journal(progress)?, arguments, out),

@@ -135,7 +135,8 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    pub(crate) fn take(folder: &Path) -> Result<Self, EmbeddedFault> {
+    /// Takes it, or tells who has it.
+    pub fn take(folder: &Path) -> Result<Self, EmbeddedFault> {
         let path = folder.join("LOCK");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);

@@ -10,6 +10,8 @@ pub mod backup;
 #[cfg(all(feature = "segments", feature = "rocks"))]
 pub mod book;
 pub mod conformance;
+#[cfg(feature = "control")]
+pub mod control;
 #[cfg(all(feature = "segments", feature = "rocks"))]
 pub mod embedded;
 #[cfg(feature = "segments")]

@@ -61,7 +61,7 @@ impl Scrub {
     pub fn start(data: &Path, options: ScrubOptions) -> std::io::Result<Self> {
         let status = Arc::new(Mutex::new(ScrubStatus::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let journals = ["journal", "access"]
+        let journals = ["journal", "access", "control"]
             .map(|name| (name, Arc::new(DiskStorage::new(data.join(name))) as Arc<dyn Storage>))
             .into();
         let work = Work { journals, options, status: Arc::clone(&status), stop: Arc::clone(&stop) };

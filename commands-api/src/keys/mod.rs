@@ -1,83 +1,113 @@
-//! API keys: issued, listed and revoked in a file of hashes, and looked up in memory.
+//! API keys as the API sees them: what a key is, whom it speaks for, and which are let in.
 //!
-//! A key is `dop_` and 43 characters of base64url: 256 random bits. The file keeps the BLAKE3 hash of that text and who
-//! the key speaks for. A fast hash will do, since nobody guesses 256 bits; and since a key is found by looking its hash up,
-//! comparing in constant time would protect nothing: what timing could tell is about a hash the attacker already knows.
+//! A key is `dop_` and 43 characters of base64url: 256 random bits. What is recorded of it is the BLAKE3 hash of that text. A
+//! fast hash will do, since nobody guesses 256 bits; and since a key is found by looking its hash up, comparing in constant
+//! time would protect nothing: what timing could tell is about a hash the attacker already knows.
 //!
-//! The file is replaced as a whole (temporary file, sync, rename) with mode 0600, under a lock of its own, so that
-//! `ledgerd key` may work beside a running server. The server looks at the file's identity at most once a second and reads
-//! it again when it changed. A file that can't be read answers nobody: whoever was revoked in it must not get in.
+//! Issuing, rotating and revoking are decided in `ledger_core::control::api_keys` and stored by the control plane. Whoever
+//! serves the API reads those facts into a [`KeyDirectory`] and keeps the [`KeyRing`] up to date; a request looks only at the
+//! ring, in memory. If the facts can't be read, the ring is shut: whoever was revoked in them must not get in.
 //!
-//! `principal.rs` who a key speaks for and what it may be used for · `file.rs` the file · `ring.rs` what a server knows.
+//! `principal.rs` who a key speaks for · `secret.rs` the text of a key · `directory.rs` all keys, from facts · `ring.rs` what a
+//! server lets in · `old_file.rs` the file of older releases.
 
-mod file;
+mod directory;
+mod old_file;
 mod principal;
 mod ring;
+mod secret;
 
-pub use file::{ApiSecret, KEY_PREFIX, KeyFault, KeyFile, KeyRecord, NewKey};
-pub use principal::{Principal, Scope, Scopes};
+pub use directory::{KeyDirectory, KeyRecord};
+pub use event_schemas::control::{Scope, Scopes};
+pub use old_file::read_old_file;
+pub use principal::Principal;
 pub use ring::KeyRing;
+pub use secret::{ApiSecret, KEY_PREFIX};
+
+/// Why keys can't be known or made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFault {
+    /// What they are kept in can't be read now.
+    #[error("keys can't be read: {0}")]
+    Unavailable(String),
+    /// What they are kept in is not what was written.
+    #[error("keys are damaged: {0}")]
+    Damaged(String),
+}
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-    use std::os::unix::fs::PermissionsExt as _;
+    use event_schemas::control::{ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, Holder};
+    use event_schemas::{ControlFact, PrincipalId, Timestamp};
 
-    use event_schemas::PrincipalId;
-
-    use super::file::KEY_LENGTH;
+    use super::secret::KEY_LENGTH;
     use super::*;
 
-    fn new_key(customer: Option<&str>) -> NewKey {
-        NewKey {
-            tenant: "house".into(),
-            holder: "till".into(),
-            customer: customer.map(Into::into),
-            scopes: vec![Scope::Read, Scope::Write],
-            note: String::new(),
-        }
+    fn issued(secret: &ApiSecret, customer: Option<&str>) -> ControlFact {
+        let made = secret.made();
+        ControlFact::ApiKeyIssued(ApiKeyIssued {
+            key: made.id,
+            hash: made.hash,
+            holder: Holder { tenant: "house".into(), name: "till".into(), customer: customer.map(Into::into) },
+            scopes: [Scope::Read, Scope::Write].into_iter().collect(),
+            replaces: None,
+            issued_at: Timestamp(1),
+            actor: "anna".into(),
+            note: "".into(),
+        })
     }
 
     #[test]
     fn a_key_is_issued_known_and_revoked() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(folder.path().join("keys.json"));
-        let ring = KeyRing::of_file(file.clone()).unwrap();
-        assert_eq!(file.list().unwrap(), []);
-
-        let (record, secret) = file.issue(new_key(None)).unwrap();
+        let secret = ApiSecret::random().unwrap();
         assert_eq!(secret.reveal().len(), KEY_LENGTH);
         assert!(secret.reveal().starts_with("dop_"));
-        let stored = std::fs::read_to_string(file.path()).unwrap();
-        assert!(!stored.contains(&secret.reveal()[4..]), "the secret is not in the file");
-        assert!(!format!("{secret:?}").contains(&secret.reveal()[4..]), "nor in Debug");
-        assert_eq!(std::fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!format!("{secret:?}").contains(&secret.reveal()[4..]), "Debug keeps it back");
+        let mut keys = KeyDirectory::default();
+        let ring = KeyRing::of(keys.records());
+        assert_eq!(ring.principal(secret.reveal()), Ok(None));
 
-        ring.reload(&file);
+        keys.apply(&issued(&secret, None));
+        let stored = serde_json::to_string(keys.records()).unwrap();
+        assert!(!stored.contains(&secret.reveal()[4..]), "the secret is in no record");
+        ring.set(keys.records());
         let principal = ring.principal(secret.reveal()).unwrap().unwrap();
         assert_eq!(principal.id, PrincipalId::derive("house", "till"));
         assert!(principal.scopes.has(Scope::Write) && !principal.scopes.has(Scope::Admin));
 
-        file.issue(new_key(None)).unwrap();
-        let revoked = file.revoke(&record.id).unwrap();
-        assert!(revoked.revoked_at.is_some());
-        assert_eq!(file.revoke(&record.id).unwrap(), revoked, "the first time stays");
-        ring.reload(&file);
-        assert_eq!(ring.principal(secret.reveal()).unwrap(), None);
-        assert_eq!(file.list().unwrap().len(), 2);
-        assert_eq!(file.revoke("key_none"), Err(KeyFault::Unknown("key_none".into())));
+        let (key, actor): (Box<str>, Box<str>) = (secret.made().id, "anna".into());
+        let scopes = [Scope::Admin].into_iter().collect();
+        let set = ApiKeyScopesSet { key: key.clone(), scopes, set_at: Timestamp(2), actor, reason: "".into() };
+        keys.apply(&ControlFact::ApiKeyScopesSet(set));
+        ring.set(keys.records());
+        let scopes = ring.principal(secret.reveal()).unwrap().unwrap().scopes;
+        assert!(scopes.has(Scope::Admin) && !scopes.has(Scope::Write));
+
+        for at in [3, 4] {
+            let revoked =
+                ApiKeyRevoked { key: key.clone(), revoked_at: Timestamp(at), actor: "anna".into(), reason: "".into() };
+            keys.apply(&ControlFact::ApiKeyRevoked(revoked));
+        }
+        ring.set(keys.records());
+        assert_eq!(ring.principal(secret.reveal()), Ok(None));
+        assert_eq!(keys.get(&key).unwrap().revoked_at, Some(Timestamp(3)), "the first time stays");
     }
 
     #[test]
-    fn a_rotated_key_is_the_same_principal_and_customers_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(folder.path().join("keys.json"));
+    fn keys_of_one_holder_are_the_same_principal_and_customers_are_not() {
+        let mut keys = KeyDirectory::default();
         let secrets: Vec<_> = [None, None, Some("client:1"), Some("client:2")]
             .into_iter()
-            .map(|customer| file.issue(new_key(customer)).unwrap().1)
+            .map(|customer| {
+                let secret = ApiSecret::random().unwrap();
+                keys.apply(&issued(&secret, customer));
+                secret
+            })
             .collect();
-        let ring = KeyRing::of_file(file).unwrap();
+        let ring = KeyRing::of(keys.records());
         let ids: Vec<_> = secrets.iter().map(|secret| ring.principal(secret.reveal()).unwrap().unwrap().id).collect();
         assert_eq!(ids[0], ids[1]);
         assert_ne!(ids[0], ids[2]);
@@ -85,56 +115,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_nobody() {
-        let ring = KeyRing::fixed(&[]);
+    fn what_is_no_key_is_nobody_and_a_ring_that_is_shut_lets_nobody_in() {
+        let ring = KeyRing::of(&[]);
         for text in ["", "dop_", "x", &"a".repeat(KEY_LENGTH), &format!("dop_{}", "a".repeat(43))] {
             assert_eq!(ring.principal(text), Ok(None), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_damaged_file_lets_nobody_in_until_it_is_mended() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(folder.path().join("keys.json"));
-        let (_, secret) = file.issue(new_key(None)).unwrap();
-        let ring = KeyRing::of_file(file.clone()).unwrap();
-        let good = std::fs::read(file.path()).unwrap();
-        std::fs::write(file.path(), b"{").unwrap();
-        ring.reload(&file);
-        assert!(matches!(ring.principal(secret.reveal()), Err(KeyFault::Damaged(_))));
-        assert!(file.issue(new_key(None)).is_err(), "nothing is written over a damaged file");
-        std::fs::write(file.path(), good).unwrap();
-        ring.reload(&file);
+        let secret = ApiSecret::random().unwrap();
+        let mut keys = KeyDirectory::default();
+        keys.apply(&issued(&secret, None));
+        ring.set(keys.records());
+        let fault = KeyFault::Damaged("lost".into());
+        ring.shut(fault.clone());
+        assert_eq!(ring.principal(secret.reveal()), Err(fault));
+        ring.set(keys.records());
         assert!(ring.principal(secret.reveal()).unwrap().is_some());
     }
 
     #[test]
-    fn what_a_key_must_not_be() {
+    fn the_file_of_older_releases_is_read_and_a_damaged_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(folder.path().join("keys.json"));
-        let refused = |change: fn(&mut NewKey)| {
-            let mut new = new_key(Some("client:1"));
-            change(&mut new);
-            matches!(file.issue(new), Err(KeyFault::Refused(_)))
-        };
-        assert!(refused(|new| new.scopes.clear()));
-        assert!(refused(|new| new.scopes.push(Scope::Admin)), "a customer is no admin");
-        assert!(refused(|new| new.holder.clear()));
-        assert!(refused(|new| new.holder.push('\u{1f}')));
-        assert!(refused(|new| new.tenant = "x".repeat(65)));
-        assert!(refused(|new| new.customer = Some(String::new())));
-        assert_eq!(file.list().unwrap(), [], "nothing was issued");
-    }
-
-    #[test]
-    fn keys_issued_at_the_same_time_are_all_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(folder.path().join("keys.json"));
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..5).for_each(|_| drop(file.issue(new_key(None)).unwrap())));
-            }
-        });
-        assert_eq!(file.list().unwrap().len(), 20);
+        let path = folder.path().join("keys.json");
+        assert_eq!(read_old_file(&path), Ok(None));
+        let hash = "5e".repeat(32);
+        let text = format!(
+            r#"{{"version":1,"keys":[{{"id":"key_5e5e5e5e","hash":"{hash}","tenant":"main","holder":"till",
+            "customer":"client:1","scopes":["read"],"created_at":"2026-11-22T00:00:00Z",
+            "revoked_at":"2026-11-23T00:00:00Z","note":"old"}}]}}"#
+        );
+        std::fs::write(&path, &text).unwrap();
+        let records = read_old_file(&path).unwrap().unwrap();
+        assert_eq!((records.len(), records[0].scopes.as_slice()), (1, &[Scope::Read][..]));
+        assert!(records[0].revoked_at.is_some() && records[0].digest().is_some());
+        for damaged in ["{".to_owned(), text.replace(&hash, "5e"), text.replace("\"version\":1", "\"version\":2")] {
+            std::fs::write(&path, &damaged).unwrap();
+            assert!(matches!(read_old_file(&path), Err(KeyFault::Damaged(_))), "{damaged}");
+        }
     }
 }

@@ -298,7 +298,7 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         progress: watch::channel(Sequence::ZERO).1,
         feeds: Arc::new(|| Box::new(MemoryBook::new(BookId::FIRST).reader())),
         draining: watch::channel(false).1,
-        keys: KeyRing::fixed(&keys()),
+        keys: KeyRing::of(&keys()),
         budgets: Budgets::default(),
         access: None,
         access_rows: None,

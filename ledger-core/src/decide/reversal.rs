@@ -88,6 +88,7 @@ fn original<'a>(context: Context<'a>, reverse: &ReverseEntry) -> Result<(&'a Rec
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_)
         | EventBody::JournalRestored(_) => Err(Rejection::OriginalNotAnEntry { entry }),
     }

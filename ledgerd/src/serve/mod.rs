@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use commands_api::{ApiParts, ApiState, Budgets, Feeds, KeyRing};
+use commands_api::{ApiParts, ApiState, Budgets, Feeds};
 use connectors::kafka::{KafkaSettings, Relay, RelayParts};
 use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
@@ -32,7 +32,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Config, KeepReadModels, LogFormat};
-use crate::{keys, telemetry};
+use crate::keys::{self, Follower, Keys};
+use crate::telemetry;
 use health::{Health, RelayWatch};
 use place::Place;
 use runner::ReadModels;
@@ -119,11 +120,12 @@ pub async fn serve(
         progress: progress.clone().unwrap_or(nothing),
         feeds,
         draining: is_draining.clone(),
-        keys,
+        keys: keys.ring(),
         budgets: budgets(&config),
         access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
         access_rows: reads.as_ref().map(ReadModels::rows),
     });
+    let follower = Follower::start(keys)?;
     let scrub = match config.scrub.mib_per_second {
         0 => None,
         // Blocks on servers are the servers' to keep whole.
@@ -173,6 +175,7 @@ pub async fn serve(
 
     tokio::task::spawn_blocking(move || {
         drop(scrub);
+        drop(follower);
         // Connections that did not end in time may hold it a little longer: what they recorded is written all the same.
         access.end();
         if let Some(reads) = reads {
@@ -230,7 +233,7 @@ struct Opened {
     /// The read model of the access log.
     reads: Option<ReadModels>,
     feeds: Feeds,
-    keys: KeyRing,
+    keys: Arc<Keys>,
     /// Of a journal on servers: whether another writer has taken over.
     lease: Option<LeaseWatch>,
     /// Whether the folder was made now.
@@ -243,8 +246,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
     for notice in &notices {
         tracing::warn!("{notice}");
     }
-    keys::ensure_admin_key(&config.data, &config.tenant)?;
-    let keys = KeyRing::of_file(keys::key_file(&config.data))?;
+    let keys = Arc::new(Keys::for_server(config)?);
     // The access log lies in the data folder wherever the book's journal is.
     let mut log_options = AccessLogOptions::new(config.book_id(), nonce()?, system_clock());
     if let Some(bytes) = config.journal.segment_bytes {
@@ -285,7 +287,7 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
 }
 
 /// Random bits, by which a book or a log that is opened for the first time is told from others.
-fn nonce() -> anyhow::Result<u128> {
+pub(crate) fn nonce() -> anyhow::Result<u128> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     Ok(u128::from_be_bytes(bits))
@@ -304,7 +306,7 @@ pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The machine's clocks.
-fn system_clock() -> Clock {
+pub(crate) fn system_clock() -> Clock {
     let start = Instant::now();
     Clock {
         wall: Arc::new(|| {

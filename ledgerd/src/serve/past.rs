@@ -6,7 +6,7 @@
 //! in the temporary folder.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ use tokio::sync::watch;
 use super::health::{self, Health};
 use super::{bounds, budgets, http};
 use crate::config::{Config, LogFormat};
-use crate::{keys, telemetry};
+use crate::keys::{self, Follower, Keys};
+use crate::telemetry;
 
 /// How often progress is logged while the read models are built.
 const TELL: Duration = Duration::from_secs(5);
@@ -148,6 +149,8 @@ struct Opened {
     rows: RocksStore,
     feeds: Feeds,
     keys: KeyRing,
+    /// Keeps them up to date, where that is possible.
+    follower: Option<Follower>,
     book: event_schemas::BookId,
     recorded_at: Timestamp,
     /// The admin key that was made for a folder without keys.
@@ -171,7 +174,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     let opening = config.clone();
     let opened = tokio::task::spawn_blocking(move || open(&opening, at)).await??;
-    let Opened { past, rows, feeds, keys, book, recorded_at, admin_key, folder } = opened;
+    let Opened { past, rows, feeds, keys, follower, book, recorded_at, admin_key, folder } = opened;
     let at = past.at;
     let sink: Arc<dyn CommandSink> = Arc::new(past);
     let (_applied, progress) = watch::channel(at);
@@ -225,6 +228,7 @@ pub async fn serve(
         let _ = draining.send(true);
     })
     .await;
+    tokio::task::spawn_blocking(move || drop(follower)).await?;
     // What was built goes away here and not before: requests read from it.
     drop(folder);
     tracing::info!(sequence = at.0, "stopped");
@@ -262,22 +266,28 @@ fn open(config: &Config, at: Option<Moment>) -> anyhow::Result<Opened> {
     drop(runner);
     anyhow::ensure!(reached == at, "the read models ended at {reached}, not at {at}");
 
-    // Keys of the folder that are issued or revoked later count here, too.
-    let mut key_file = keys::key_file(&config.data);
-    let mut admin_key = None;
-    if !key_file.path().exists() {
-        keys::ensure_admin_key(folder.path(), &config.tenant)?;
-        key_file = keys::key_file(folder.path());
-        let path = keys::admin_key_path(folder.path());
-        tracing::warn!(admin_key = %path.display(), "the folder has no API keys: an admin key was made for this server alone");
-        admin_key = Some(path);
-    }
-    let keys = KeyRing::of_file(key_file)?;
+    let (keys, follower, admin_key) = keys_of(config, folder.path())?;
     let source = reader.another();
     let feeds: Feeds = Arc::new(move || Box::new(Until { feed: source.another(), at, see: |_: &Block| Ok(()) }));
     let past = Past { at, recorded: Mutex::new((ids, reader)) };
     let recorded_at = moment.header().recorded_at;
-    Ok(Opened { past, rows, feeds, keys, book, recorded_at, admin_key, folder })
+    Ok(Opened { past, rows, feeds, keys, follower, book, recorded_at, admin_key, folder })
+}
+
+/// The keys of the data folder: what is issued or revoked later counts here, too. A folder without any gets an admin key that
+/// is made in the temporary folder.
+fn keys_of(config: &Config, folder: &Path) -> anyhow::Result<(KeyRing, Option<Follower>, Option<PathBuf>)> {
+    if stores::control::exists(&config.data)? {
+        let keys = Arc::new(Keys::read_only(&config.data)?);
+        return Ok((keys.ring(), Some(Follower::start(keys)?), None));
+    }
+    if let Some(ring) = keys::old_ring(&config.data)? {
+        return Ok((ring, None, None));
+    }
+    let keys = Keys::for_past(folder, config)?;
+    let path = keys::admin_key_path(folder);
+    tracing::warn!(admin_key = %path.display(), "the folder has no API keys: an admin key was made for this server alone");
+    Ok((keys.ring(), None, Some(path)))
 }
 
 /// The last event of a moment.

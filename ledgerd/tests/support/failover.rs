@@ -56,10 +56,10 @@ async fn resumed(client: &Client, key: &str) -> Duration {
     }
 }
 
-async fn end(kept: &Kept, load: &Load, server: Server, data: &Path, slowest: Duration) {
+async fn end(kept: &Kept, load: &Load, server: Server, client: &Client, data: &Path, slowest: Duration) {
     println!("writes resumed within {slowest:?}");
     assert!(slowest < RESUMES_WITHIN, "{slowest:?}");
-    load.close(&Client::admin(&server.url, data)).await;
+    load.close(client).await;
     assert!(server.terminate().success());
     kept.verify(data);
 }
@@ -85,7 +85,8 @@ pub async fn writer_killed(kept: &Kept, lease_ms: &str, kills: usize) {
         slowest = slowest.max(killed.elapsed());
         load.settle(round, &client).await;
     }
-    end(kept, &load, server, &data, slowest).await;
+    let client = Client::admin(&server.url, &data);
+    end(kept, &load, server, &client, &data, slowest).await;
 }
 
 /// What keeps the journal is killed under load and started again.
@@ -108,16 +109,18 @@ pub async fn servers_killed(kept: &Kept, kills: usize, kill: impl Fn(), restart:
         slowest = slowest.max(resumed(&client, &format!("again-{count}")).await);
         load.settle(round, &client).await;
     }
-    end(kept, &load, server, &data, slowest).await;
+    end(kept, &load, server, &client, &data, slowest).await;
 }
 
-/// A data folder with the keys of another, so that clients need not care which server answers.
+/// A data folder with the keys of another, so that clients need not care which server answers. Beside a journal in PostgreSQL the
+/// keys are in the database, and nothing is copied.
 fn folder_with_keys(folder: &Path, name: &str, keys: Option<&Path>) -> PathBuf {
     let data = folder.join(name);
-    if let Some(keys) = keys {
-        std::fs::create_dir(&data).unwrap();
-        for file in ["keys.json", "admin.key"] {
-            std::fs::copy(keys.join(file), data.join(file)).unwrap();
+    if let Some(control) = keys.map(|keys| keys.join("control")).filter(|control| control.exists()) {
+        std::fs::create_dir_all(data.join("control")).unwrap();
+        for file in std::fs::read_dir(&control).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), data.join("control").join(file.file_name())).unwrap();
         }
     }
     data
@@ -134,7 +137,9 @@ pub async fn standby_takes_over(kept: &Kept, lease_ms: &str, takeovers: usize) {
     let lease = ["--lease-ms", lease_ms];
     let mut data = folder_with_keys(folder.path(), "0", None);
     let mut writer = kept.start(&data, &lease);
-    let mut load = Load::open(&Client::admin(&writer.url, &data)).await;
+    // The first writer's admin key opens every writer after it.
+    let first = data.clone();
+    let mut load = Load::open(&Client::admin(&writer.url, &first)).await;
     let mut slowest = Duration::ZERO;
     for takeover in 1..=takeovers {
         let next = folder_with_keys(folder.path(), &takeover.to_string(), Some(&data));
@@ -152,7 +157,7 @@ pub async fn standby_takes_over(kept: &Kept, lease_ms: &str, takeovers: usize) {
                 Server::try_start(&next, 0, &arguments)
             })
         };
-        let round = load.start(&Client::admin(&writer.url, &data));
+        let round = load.start(&Client::admin(&writer.url, &first));
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert!(!waiting.is_finished(), "the standby took over from a writer that is alive");
         let gone = Instant::now();
@@ -166,7 +171,7 @@ pub async fn standby_takes_over(kept: &Kept, lease_ms: &str, takeovers: usize) {
         round.enough();
         let server = tokio::task::spawn_blocking(move || waiting.join().unwrap()).await.unwrap();
         writer = server.unwrap_or_else(|log| panic!("the standby did not come up:\n{log}"));
-        let client = Client::admin(&writer.url, &next);
+        let client = Client::admin(&writer.url, &first);
         resumed(&client, &format!("again-{takeover}")).await;
         slowest = slowest.max(gone.elapsed());
         if let Some(mut asleep) = asleep {
@@ -186,7 +191,9 @@ pub async fn standby_takes_over(kept: &Kept, lease_ms: &str, takeovers: usize) {
             assert!(log.contains("another writer has taken over"), "{log}");
         }
         load.settle(round, &client).await;
+        assert!(!next.join("admin.key").exists(), "a second admin key was made");
         data = next;
     }
-    end(kept, &load, writer, &data, slowest).await;
+    let client = Client::admin(&writer.url, &first);
+    end(kept, &load, writer, &client, &data, slowest).await;
 }

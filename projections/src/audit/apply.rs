@@ -145,6 +145,7 @@ fn act(event: &Event) -> Option<(&'static str, About<'_>)> {
         EventBody::StateDigest(_)
         | EventBody::LimitCharged(_)
         | EventBody::LimitReleased(_)
+        | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => return None,
     })
 }
@@ -178,8 +179,9 @@ impl Projection for Audit {
         event: &Event,
         changes: &mut RowChanges,
     ) -> Result<(), ApplyFault> {
-        if matches!(event.body, EventBody::AccessLogged(_)) {
-            return Err(ApplyFault::Contradiction("a record of the access log stands in a book".into()));
+        if matches!(event.body, EventBody::AccessLogged(_) | EventBody::ControlRecorded(_)) {
+            let what = format!("{} does not belong into a book", event.body.type_name());
+            return Err(ApplyFault::Contradiction(what));
         }
         let Some((command_type, mut about)) = act(event) else { return Ok(()) };
         once(&mut about.accounts);

@@ -257,6 +257,7 @@ impl Projection for Balances {
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),
         }
     }

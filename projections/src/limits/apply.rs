@@ -185,6 +185,7 @@ impl Projection for Limits {
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),
         }
     }

@@ -272,6 +272,7 @@ impl Projection for Notifications {
             | EventBody::FeeRuleSet(_)
             | EventBody::PeriodClosed(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),
         }
     }

@@ -95,6 +95,7 @@ impl Projection for Settings {
             | EventBody::LimitReleased(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),
         }
     }

@@ -132,6 +132,7 @@ impl Projection for Statements {
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_)
             | EventBody::EntryPosted(_)
             | EventBody::EntryReversed(_)

@@ -89,6 +89,7 @@ impl Projection for TrialBalances {
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::JournalRestored(_)
+            | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_)
             | EventBody::EntryPosted(_)
             | EventBody::EntryReversed(_)

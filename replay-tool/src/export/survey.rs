@@ -99,6 +99,7 @@ impl Survey {
                 | EventBody::PeriodClosed(_)
                 | EventBody::NotificationPreferencesSet(_)
                 | EventBody::JournalRestored(_)
+                | EventBody::ControlRecorded(_)
                 | EventBody::AccessLogged(_) => {}
             }
             Ok(ControlFlow::Continue(()))

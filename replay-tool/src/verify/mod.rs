@@ -9,6 +9,8 @@
 
 mod access;
 mod audit;
+mod beside;
+mod control;
 mod journal;
 mod kafka;
 mod postgres;
@@ -86,7 +88,9 @@ pub fn check(folder: &Folder, arguments: &VerifyArgs, progress: Progress) -> Res
     } else {
         checks.extend(read_models::check(folder, rocks, progress)?);
     }
-    checks.extend(access::check(folder, report.as_ref().map(|report| report.book))?);
+    let book = report.as_ref().map(|report| report.book);
+    checks.extend(access::check(folder, book)?);
+    checks.extend(control::check(folder, book)?);
 
     let seconds = start.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

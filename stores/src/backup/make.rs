@@ -66,34 +66,35 @@ pub fn back_up(data: &Path, to: &Path, made_at: Timestamp, on_copied: &mut OnCop
     if absolute(to)?.starts_with(absolute(data)?) {
         return Err(BackupFault::Within(to.to_owned()));
     }
-    let mut extents = vec![Extent::of(&book)?];
-    if extents.iter().any(|extent| extent.segments() == 0) {
+    let mut extents = Vec::new();
+    for name in JOURNALS {
+        // Those beside the book's are there once something was recorded in them.
+        let storage = storage_of(data, name);
+        if segments::exists(&storage)? {
+            extents.extend(Some((name, Extent::of(&storage)?)).filter(|(_, extent)| extent.segments() > 0));
+        }
+    }
+    let Some(number) = extents.first().filter(|(name, _)| *name == JOURNALS[0]).map(|(_, extent)| extent.book()) else {
         return Err(BackupFault::Empty);
-    }
-    // The access log is there once something was recorded in it.
-    let access = storage_of(data, "access");
-    if segments::exists(&access)? {
-        extents.extend(Some(Extent::of(&access)?).filter(|extent| extent.segments() > 0));
-    }
-    let number = extents.first().map_or(event_schemas::BookId::FIRST, Extent::book);
+    };
 
     let (older, _lock) = begin(to, number, made_at)?;
     let mut manifest = Manifest::begun(number, made_at);
     let mut made = Made { manifest: manifest.clone(), before: None, segments: 0, bytes: 0, notices: Vec::new() };
     made.before = older.book_journal().map(|journal| journal.sequence);
     let mut meter = Meter { copied: Copied { done: 0, total: 0 }, told: 0, on_copied };
-    for (name, extent) in JOURNALS.into_iter().zip(&extents) {
+    for (name, extent) in &extents {
         let from = older.journal(name).map_or(1, |journal| journal.segments.len() as u64);
         meter.copied.total += extent.bytes_from(u32::try_from(from).unwrap_or(u32::MAX));
     }
-    for (name, extent) in JOURNALS.into_iter().zip(&extents) {
+    for (name, extent) in &extents {
         let target = to.join(name);
         make_private(&target)?;
         let copy = CopyOf { source: &storage_of(data, name), target: &storage_of(to, name), folder: to };
         let record = copy.run(name, extent, older.journal(name), &mut made, &mut meter)?;
         manifest.journals.push(record);
     }
-    if let Some(lost) = older.journals.get(manifest.journals.len()) {
+    if let Some(lost) = older.journals.iter().find(|older| manifest.journal(&older.name).is_none()) {
         let reason = format!("it has a journal {} that is not there any more", lost.name);
         return Err(BackupFault::OtherHistory { folder: to.to_owned(), reason });
     }

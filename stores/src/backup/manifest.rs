@@ -123,7 +123,10 @@ impl Manifest {
             return Err(BackupFault::Manifest("its checksum does not match".into()));
         }
         let names = sealed.manifest.journals.iter().map(|journal| journal.name.as_str());
-        let possible = names.clone().eq(JOURNALS.into_iter().take(names.count()))
+        // The book's first, and those that are there of the others in their order.
+        let in_order = JOURNALS.into_iter().filter(|known| names.clone().any(|name| name == *known));
+        let possible = names.clone().eq(in_order)
+            && (names.clone().next().is_none_or(|first| first == JOURNALS[0]))
             && sealed.manifest.journals.iter().all(|journal| {
                 let numbers = journal.segments.iter().map(|segment| segment.number);
                 !journal.segments.is_empty() && numbers.zip(1..).all(|(number, expected)| number == expected)

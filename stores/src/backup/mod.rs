@@ -4,11 +4,12 @@
 //! backup/manifest.json   what is in it, with a BLAKE3 over itself; written last
 //! backup/journal/        the book's segments up to the manifest's head, and an anchor
 //! backup/access/         the access log's, if there is one
+//! backup/control/        the control journal's, if there is one
 //! ```
 //!
 //! A backup has the form of a data folder without what can be rebuilt, so that `replay-tool` reads it as it is. It can't be
-//! written to as a book: opening it for a writer is refused. API keys and the keys of persons are not in it; they have a
-//! backup of their own, which is kept for a shorter time, or erasing a person would erase nothing.
+//! written to as a book: opening it for a writer is refused. API keys are in it as their hashes; the keys of persons are not:
+//! they have a backup of their own, which is kept for a shorter time, or erasing a person would erase nothing.
 //!
 //! *Incremental*. Sealed segments never change, so a backup into a folder that holds an older one copies the segment in which
 //! that one ended, and those behind it. Whatever interrupts it leaves the older backup whole: each file is replaced as a whole
@@ -144,8 +145,9 @@ fn io_fault(path: &Path) -> impl FnOnce(io::Error) -> BackupFault {
     move |error| BackupFault::Io { path, error }
 }
 
-/// The journals of a data folder that are backed up, by the names of their folders: the book's first.
-const JOURNALS: [&str; 2] = ["journal", "access"];
+/// The journals of a data folder that are backed up, by the names of their folders and in this order: the book's, which is
+/// always there, and those beside it.
+const JOURNALS: [&str; 3] = ["journal", "access", "control"];
 
 /// Whether a folder holds a backup, finished or not.
 pub fn is_backup(folder: &Path) -> bool {

@@ -26,7 +26,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    fn of(error: &sqlx::Error) -> Self {
+    pub(super) fn of(error: &sqlx::Error) -> Self {
         if let sqlx::Error::Database(database) = error {
             let code = database.code().unwrap_or_default().into_owned();
             let reason = database.message().to_owned();

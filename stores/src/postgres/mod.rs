@@ -59,6 +59,12 @@ impl PostgresUrl {
         let options = PgConnectOptions::from_str(url).map_err(|_| PostgresFault::Url)?;
         Ok(Self(Box::new(options.application_name("doppia"))))
     }
+
+    /// For who makes connections.
+    #[cfg(feature = "control")]
+    pub(crate) const fn options(&self) -> &PgConnectOptions {
+        &self.0
+    }
 }
 
 impl fmt::Display for PostgresUrl {
@@ -188,8 +194,20 @@ impl From<PostgresFault> for AppendError {
     }
 }
 
+/// Checks the server and its tables, as a journal does when it is opened.
+#[cfg(feature = "control")]
+pub(crate) fn check(url: &PostgresUrl, allow_unsafe: bool) -> Result<(), PostgresFault> {
+    server::check(&mut client::Client::new(url.clone()), allow_unsafe)
+}
+
+/// What an error of a connection means, as a fault of this server.
+#[cfg(feature = "control")]
+pub(crate) fn fault_of(error: &sqlx::Error, url: &PostgresUrl) -> PostgresFault {
+    client::Trouble::of(error).fault(url)
+}
+
 /// A number of the journal as PostgreSQL has it.
-fn bigint(number: u64) -> i64 {
+pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -11,7 +11,10 @@ use super::client::Client;
 use super::{PostgresFault, PostgresUrl};
 
 /// The tables, as steps from nothing: each with its number and what it is about. A released step never changes.
-const STEPS: [(i64, &str, &str); 1] = [(1, "journal", include_str!("../../migrations/postgres/0001_journal.sql"))];
+const STEPS: [(i64, &str, &str); 2] = [
+    (1, "journal", include_str!("../../migrations/postgres/0001_journal.sql")),
+    (2, "control", include_str!("../../migrations/postgres/0002_control.sql")),
+];
 
 /// The steps, for who runs them.
 #[derive(Debug)]

@@ -83,7 +83,12 @@ pub(super) fn list_files(storage: &Arc<dyn Storage>, segment_bytes: u64, needed:
     numbers.sort_unstable();
     for number in numbers {
         let name = segment_name(number);
-        let found = storage.open(&name, false)?.length()?;
+        let file = match storage.open(&name, false) {
+            // A writer that opens the journal beside a reader makes its spares anew.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && number > needed => continue,
+            opened => opened?,
+        };
+        let found = file.length()?;
         if found != segment_bytes {
             return Err(OpenFault::WrongLength { file: name, expected: segment_bytes, found });
         }
