@@ -56,7 +56,8 @@ fn told(event: &KeyEvent) -> String {
 /// Given what was asked for before, when this is asked for, then these facts or this refusal.
 #[test]
 fn what_comes_of_commands() {
-    let table: Vec<(Vec<KeyCommand>, KeyCommand, &[&str], Option<KeyRejection>)> = vec![
+    type Line = (Vec<KeyCommand>, KeyCommand, &'static [&'static str], Option<KeyRejection>);
+    let table: Vec<Line> = vec![
         (vec![], issue("a", 1, "read write"), &["+a read write @1"], None),
         (vec![], issue("a", 1, ""), &[], Some(KeyRejection::NoScope)),
         (vec![], issue("", 1, "read"), &[], Some(KeyRejection::Name("id of the key"))),
