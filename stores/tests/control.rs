@@ -167,7 +167,7 @@ fn many_at_once_lose_nothing(open: Open<'_>) {
                 })
             })
             .collect();
-        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        let ended: Vec<_> = workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         // Readers of other processes look at most every 50 ms.
         std::thread::sleep(Duration::from_millis(100));
         done.store(true, Ordering::Release);
@@ -354,7 +354,7 @@ fn damage_is_refused() {
     let disk = SimDisk::new();
     run(&disk);
     let files = disk.files();
-    let segments: Vec<_> = files.keys().filter(|name| name.ends_with(".seg")).collect();
+    let segments: Vec<_> = files.keys().filter(|name| name.contains(".seg")).collect();
     assert!(segments.len() > 2, "{segments:?}");
     let mut refused = 0;
     for name in &segments[..2] {
