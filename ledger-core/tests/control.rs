@@ -53,10 +53,13 @@ fn told(event: &KeyEvent) -> String {
     }
 }
 
+/// What there was, what is asked, the events of it, and why not.
+type Case<'a> = (Vec<KeyCommand>, KeyCommand, &'a [&'a str], Option<KeyRejection>);
+
 /// Given what was asked for before, when this is asked for, then these facts or this refusal.
 #[test]
 fn what_comes_of_commands() {
-    let table: Vec<(Vec<KeyCommand>, KeyCommand, &[&str], Option<KeyRejection>)> = vec![
+    let table: Vec<Case> = vec![
         (vec![], issue("a", 1, "read write"), &["+a read write @1"], None),
         (vec![], issue("a", 1, ""), &[], Some(KeyRejection::NoScope)),
         (vec![], issue("", 1, "read"), &[], Some(KeyRejection::Name("id of the key"))),

@@ -1,6 +1,6 @@
 //! Read models in PostgreSQL, on a real server: the same rows as anywhere else, in columns that SQL can ask, and one writer.
 #![cfg(feature = "postgres")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_wrap)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 #[path = "../../ledger-core/tests/stage/mod.rs"]
 mod stage;

@@ -78,7 +78,7 @@ impl Mixed {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp(self.start.0 + (self.commands.len() / MOMENT) as i64 * STEP_US)
+        Timestamp(self.start.0 + i64::try_from(self.commands.len() / MOMENT).unwrap() * STEP_US)
     }
 
     fn account(&mut self) -> usize {
