@@ -162,7 +162,7 @@ struct HttpArgs {
     load: Vec<Load>,
     /// Whether read models are kept: on, off or both
     #[arg(long, value_enum, value_delimiter = ',')]
-    read_models: Vec<Switch>,
+    read_models: Vec<ReadModels>,
     /// Transfers per request: 1 posts transfers, more post batches
     #[arg(long, value_delimiter = ',')]
     items: Vec<usize>,
@@ -177,21 +177,24 @@ struct HttpArgs {
     http_accounts: u64,
 }
 
-/// Whether something is on.
+/// Whether a server keeps read models, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Switch {
-    /// It is.
+enum ReadModels {
+    /// In RocksDB in its folder.
     On,
-    /// It isn't.
+    /// Nowhere.
     Off,
+    /// In the database of its journal, which `DOPPIA_JOURNAL__URL` names.
+    Postgres,
 }
 
-impl Switch {
+impl ReadModels {
     const fn name(self) -> &'static str {
         match self {
             Self::On => "on",
             Self::Off => "off",
+            Self::Postgres => "postgres",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
-use crate::Switch;
+use crate::ReadModels;
 use crate::http::{CellResult, HttpResult, Load};
 use crate::spread::whole;
 
@@ -31,7 +31,7 @@ struct Line {
 
 /// The plot as SVG, or `None` if fewer than two numbers of connections were measured.
 pub(crate) fn svg(result: &HttpResult) -> anyhow::Result<Option<String>> {
-    let shown = |cell: &&CellResult| cell.cell.items == 1 && cell.cell.read_models == Switch::On;
+    let shown = |cell: &&CellResult| cell.cell.items == 1 && cell.cell.read_models == ReadModels::On;
     let mut connections: Vec<usize> = result.cells.iter().filter(shown).map(|cell| cell.cell.connections).collect();
     connections.sort_unstable();
     connections.dedup();
@@ -161,7 +161,7 @@ pub(crate) mod tests {
         {
             for (load, factor) in [(Load::Uniform, 1.0), (Load::Hot, 0.93)] {
                 cells.push(CellResult {
-                    cell: Cell { connections, load, read_models: Switch::On, items: 1 },
+                    cell: Cell { connections, load, read_models: ReadModels::On, items: 1 },
                     transfers_per_second: Spread::of(vec![uniform * factor, uniform * factor * 0.98]),
                     requests: 1,
                     p50_ms: p50_ms / factor,

@@ -12,7 +12,7 @@ use crate::http::{self, Cell, HttpResult, Load};
 use crate::machine::Place;
 use crate::micro::{self, MicroResult};
 use crate::spread::whole;
-use crate::{EngineArgs, HttpArgs, MicroArgs, Switch, plot};
+use crate::{EngineArgs, HttpArgs, MicroArgs, ReadModels, plot};
 
 /// Where the plot stands, beside the page.
 const PLOT: &str = "docs/bench/http.svg";
@@ -84,7 +84,7 @@ fn targets(all: &Everything) -> anyhow::Result<String> {
     let mut row = |what: &str, promised: &str, measured: String, kept: bool| {
         writeln!(out, "| {what} | {promised} | {measured} | {} |", if kept { "yes" } else { "**no**" })
     };
-    let cell = |load| Cell { connections: 64, load, read_models: Switch::On, items: 1 };
+    let cell = |load| Cell { connections: 64, load, read_models: ReadModels::On, items: 1 };
     for load in [Load::Uniform, Load::Hot] {
         let Some(of) = all.http.cell(cell(load)) else { continue };
         let what = format!("HTTP, a transfer a request, 64 connections, read models on, {} accounts", load.name());

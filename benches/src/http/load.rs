@@ -13,7 +13,7 @@ use super::server::Server;
 use super::{Cell, Load};
 use crate::booked::mix;
 use crate::folder::used_bytes;
-use crate::{HttpArgs, Switch};
+use crate::{HttpArgs, ReadModels};
 
 const WARM_UP: Duration = Duration::from_millis(500);
 
@@ -100,8 +100,8 @@ pub(super) async fn round(
         latencies_us.add(driven.latencies_us)?;
     }
     let lag = match server.read_models {
-        Switch::On => Some(drain(server).await?),
-        Switch::Off => None,
+        ReadModels::On | ReadModels::Postgres => Some(drain(server).await?),
+        ReadModels::Off => None,
     };
     let round = Round {
         transfers_per_second: measured as f64 / args.seconds as f64,

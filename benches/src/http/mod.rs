@@ -21,7 +21,7 @@ use serde::Serialize;
 use self::load::Round;
 use self::server::Server;
 use crate::spread::Spread;
-use crate::{HttpArgs, Switch};
+use crate::{HttpArgs, ReadModels};
 
 /// Which accounts money moves between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -47,7 +47,7 @@ impl Load {
 pub(crate) struct Cell {
     pub(crate) connections: usize,
     pub(crate) load: Load,
-    pub(crate) read_models: Switch,
+    pub(crate) read_models: ReadModels,
     /// Transfers per request.
     pub(crate) items: usize,
 }
@@ -103,10 +103,10 @@ fn standard() -> Vec<Cell> {
         cells.extend([of(Load::Uniform), of(Load::Hot)]);
     };
     for connections in [1, 16, 64, 256] {
-        add(connections, Switch::On, 1);
+        add(connections, ReadModels::On, 1);
     }
-    add(64, Switch::Off, 1);
-    add(4, Switch::On, 1_000);
+    add(64, ReadModels::Off, 1);
+    add(4, ReadModels::On, 1_000);
     cells
 }
 
@@ -122,7 +122,7 @@ fn cells(args: &HttpArgs) -> Vec<Cell> {
     }
     let mut cells = Vec::new();
     for items in or(&args.items, 1) {
-        for read_models in or(&args.read_models, Switch::On) {
+        for read_models in or(&args.read_models, ReadModels::On) {
             for connections in or(&args.connections, 64) {
                 for load in or(&args.load, Load::Uniform) {
                     cells.push(Cell { connections, load, read_models, items });
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &HttpArgs, dir: &Path) -> anyhow::Result<HttpResult> {
 
 async fn measure(args: &HttpArgs, dir: &Path, courses: &mut [Course]) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("bench-http-").tempdir_in(dir)?;
-    let mut servers: Vec<(Switch, Server)> = Vec::new();
+    let mut servers: Vec<(ReadModels, Server)> = Vec::new();
     for course in &*courses {
         let read_models = course.cell.read_models;
         if servers.iter().all(|(switch, _)| *switch != read_models) {

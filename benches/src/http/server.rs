@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use super::connection::Connection;
-use crate::Switch;
+use crate::ReadModels;
 
 /// How long it may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ pub(super) struct Server {
     data: PathBuf,
     pub(super) port: u16,
     pub(super) key: String,
-    pub(super) read_models: Switch,
+    pub(super) read_models: ReadModels,
 }
 
 impl Drop for Server {
@@ -31,7 +31,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts one and waits until it answers and has written its first key.
-    pub(super) async fn start(ledgerd: &Path, data: &Path, read_models: Switch) -> anyhow::Result<Self> {
+    pub(super) async fn start(ledgerd: &Path, data: &Path, read_models: ReadModels) -> anyhow::Result<Self> {
         ensure!(
             ledgerd.is_file(),
             "there is no {}: build it with `cargo build --release -p ledgerd`, or name one by --ledgerd",
