@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -44,13 +43,7 @@ async fn a_full_disk_of_the_database_loses_nothing() {
     let mut load = Load::open(&Client::admin(&server.url, &data)).await;
 
     // Everything but a little is taken; then the load takes the rest.
-    let ballast = disk.at.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    let mut taken = 0;
-    while file.write_all(&[7; 8 * 1024]).is_ok() {
-        taken += 8 * 1024;
-    }
-    file.set_len(u64::try_from(taken - LEFT_BYTES).unwrap()).unwrap();
+    let ballast = disk.fill(LEFT_BYTES);
     let client = Client::admin(&server.url, &data);
     let round = load.start(&client);
     let until = Instant::now() + Duration::from_mins(2);
@@ -68,8 +61,7 @@ async fn a_full_disk_of_the_database_loses_nothing() {
     round.enough();
 
     // There is room again. The database may have ended itself, and the writer with it: whatever did is started again.
-    drop(file);
-    std::fs::remove_file(&ballast).unwrap();
+    ballast.let_go();
     postgres.restart();
     let until = Instant::now() + Duration::from_mins(1);
     while !answers(&client, "again").await && Instant::now() < until {

@@ -1,6 +1,7 @@
 //! A real Kafka broker for tests of the whole, and a look at what topics hold.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,18 @@ use serde_json::Value;
 
 use super::root;
 
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A broker, killed when dropped.
 pub struct Kafka {
-    folder: tempfile::TempDir,
+    data: PathBuf,
+    /// Deleted with it.
+    folder: Option<tempfile::TempDir>,
+    /// More lines for its configuration.
+    properties: String,
     port: u16,
     controller: u16,
     /// Of a journal there.
@@ -37,10 +47,17 @@ impl Stored {
 
 impl Kafka {
     pub fn start() -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port, controller) = (free(), free());
+        let folder = tempfile::tempdir().unwrap();
+        let mut kafka = Self::start_in(folder.path().join("kafka"), |_, _| String::new());
+        kafka.folder = Some(folder);
+        kafka
+    }
+
+    /// In a folder, with more lines for its configuration, which are made from its port and its controller's.
+    pub fn start_in(data: PathBuf, properties: impl FnOnce(u16, u16) -> String) -> Self {
+        let (port, controller) = (free_port(), free_port());
         let url = format!("kafka://127.0.0.1:{port}/bank");
-        let kafka = Self { folder: tempfile::tempdir().unwrap(), port, controller, url };
+        let kafka = Self { data, folder: None, properties: properties(port, controller), port, controller, url };
         kafka.restart();
         kafka
     }
@@ -63,7 +80,8 @@ impl Kafka {
 
     fn act(&self, act: &str) {
         let mut command = Command::new(root().join("deploy/kafka.sh"));
-        command.arg(act).arg(self.folder.path().join("kafka")).env("CONTROLLER_PORT", self.controller.to_string());
+        command.arg(act).arg(&self.data).env("CONTROLLER_PORT", self.controller.to_string());
+        command.env("KAFKA_PROPERTIES", &self.properties);
         if act == "start" {
             command.arg(self.port.to_string());
         }
@@ -136,6 +154,6 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        let _ = Command::new(root().join("deploy/kafka.sh")).arg("kill").arg(self.folder.path().join("kafka")).status();
+        let _ = Command::new(root().join("deploy/kafka.sh")).arg("kill").arg(&self.data).status();
     }
 }

@@ -159,6 +159,10 @@ impl KafkaFault {
         if let KafkaError::ClientConfig(_, reason, setting, _) = error {
             return Self::Url(format!("{setting}: {reason}"));
         }
+        if let KafkaError::ClientCreation(reason) = error {
+            // Of a file, librdkafka says little more than which setting named it: its path is no secret, and is the mistake.
+            return Self::Url(format!("{reason}. Is the file that the URL names there, readable, and of PEM?"));
+        }
         Self::Io(std::io::Error::other(error.to_string()))
     }
 }
