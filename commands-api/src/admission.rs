@@ -203,6 +203,8 @@ async fn received<T>(receiver: oneshot::Receiver<Result<T, EngineFault>>, timeou
     match tokio::time::timeout(timeout, receiver).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(EngineFault::ReadOnly))) => Err(Problem::new(Code::JournalFull)),
+        Ok(Ok(Err(EngineFault::Refused(error)))) => Err(refused(error)),
+        Ok(Ok(Err(EngineFault::Unreachable))) => Err(Problem::new(Code::OutcomeUnknown).with_retry_after(2)),
         // Faults may be added; whatever they are, there is no verdict. A reply that was dropped is a writer that went down.
         Ok(Ok(Err(_)) | Err(_)) => Err(Problem::new(Code::WriterStopped).with_retry_after(5)),
         Err(_) => Err(Problem::new(Code::VerdictLate)),
@@ -216,6 +218,7 @@ fn refused(error: SubmitError) -> Problem {
         }
         SubmitError::Stopped => Problem::new(Code::WriterStopped).with_retry_after(5),
         SubmitError::ReadOnly => Problem::new(Code::ReadOnly),
+        SubmitError::NoWriter => Problem::new(Code::NoWriter).with_retry_after(1),
         // Of few items that are large; a single command always fits.
         SubmitError::BatchSize => Problem::detailed(Code::BatchOutOfBounds, "send it in two batches"),
         SubmitError::LinkedBatchSize => Problem::detailed(

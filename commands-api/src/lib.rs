@@ -32,6 +32,7 @@ mod dto;
 mod entries;
 mod events;
 mod fee_rules;
+pub mod grpc;
 mod headroom;
 mod holds;
 mod idempotency;

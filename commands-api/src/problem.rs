@@ -196,6 +196,10 @@ codes! {
     EngineBusy, "engine_busy", SERVICE_UNAVAILABLE, "The ledger is busy: try again";
     /// The writer has stopped.
     WriterStopped, "writer_stopped", SERVICE_UNAVAILABLE, "The ledger takes no commands now";
+    /// The writer is another process, and none serves just now: nothing was recorded.
+    NoWriter, "no_writer", SERVICE_UNAVAILABLE, "No writer serves now: nothing was recorded, try again";
+    /// The writer went before it answered, and no other took its place in time.
+    OutcomeUnknown, "outcome_unknown", SERVICE_UNAVAILABLE, "It is not known whether this was recorded: ask again with the same key";
     /// This server shows a moment of the past.
     ReadOnly, "read_only", SERVICE_UNAVAILABLE, "This server shows the past and takes no commands";
     /// This server keeps no read models.

@@ -1,7 +1,7 @@
 //! What queries have in common: waiting for a sequence, and reading from one snapshot.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_schemas::bounds::{MIN_SEQUENCE_WAIT_MAX_MS, PAGE_MAX_ROWS};
 use event_schemas::sabotage::{Switch, on};
@@ -84,7 +84,7 @@ pub(crate) async fn fresh(state: &Shared, query: FreshQuery) -> Result<(), Probl
     }
     let Some(wanted) = query.min_sequence.map(Sequence) else { return Ok(()) };
     // No answer ever had a sequence above the durable one, so there is nothing to wait for.
-    let durable = state.sink.status().durable;
+    let durable = durable_through(state, wanted).await;
     if wanted > durable {
         return Err(Problem::detailed(Code::SequenceInFuture, format!("the journal ends at {durable}")));
     }
@@ -96,6 +96,17 @@ pub(crate) async fn fresh(state: &Shared, query: FreshQuery) -> Result<(), Probl
     // The read models have stopped, or they are behind: either way they are not there.
     let now = *state.progress.borrow();
     Err(Problem::detailed(Code::ReadModelBehind, format!("the read models are at sequence {now}")).with_retry_after(1))
+}
+
+/// The durable sequence, as far as it is known here. Where the engine is in another process, a sequence that another gateway told
+/// may be new here: it is waited for as long as what is known here may be old.
+pub(crate) async fn durable_through(state: &Shared, wanted: Sequence) -> Sequence {
+    let known = || state.sink.status().durable.max(*state.progress.borrow());
+    let until = Instant::now() + state.sink.status_age();
+    while known() < wanted && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    known()
 }
 
 /// Reads some keys from one moment, on this thread: that takes microseconds.

@@ -256,6 +256,8 @@ async fn provoke(code: Code) -> Answered {
         Code::Internal => transfer(Script::Nothing),
         Code::EngineBusy => transfer(Script::Refuse(SubmitError::Busy { retry_after_ms: 1_001 })),
         Code::WriterStopped => transfer(Script::Refuse(SubmitError::Stopped)),
+        Code::NoWriter => transfer(Script::Refuse(SubmitError::NoWriter)),
+        Code::OutcomeUnknown => transfer(Script::Fault(EngineFault::Unreachable)),
         Code::ReadOnly => transfer(Script::Refuse(SubmitError::ReadOnly)),
         Code::ReadModelsOff => over_rows(None, "/accounts"),
         Code::ReadModelFailed => over_rows(Some(Arc::new(Broken)), "/accounts"),

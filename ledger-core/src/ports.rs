@@ -187,6 +187,13 @@ pub enum EngineFault {
     /// The writer stopped; the reason stands in its log and in [`EngineStatus`].
     #[error("the writer has stopped")]
     Stopped,
+    /// A writer in another process did not take it. Nothing of the submission was recorded.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+    /// No writer in another process answered in time: whether it was recorded is not known, and a retry with the same ids
+    /// finds out.
+    #[error("no writer answered in time")]
+    Unreachable,
 }
 
 /// Why a submission was not taken. Nothing of it was recorded.
@@ -217,6 +224,9 @@ pub enum SubmitError {
     /// What is served is the past: it takes no commands.
     #[error("the past takes no commands")]
     ReadOnly,
+    /// The writer is another process, and just now none of those that are known serves.
+    #[error("no writer serves now")]
+    NoWriter,
 }
 
 /// Takes the answers to a submission, in its order; called once, after the flush, on the writer's thread: it must not wait.
@@ -286,6 +296,11 @@ pub trait CommandSink: Send + Sync {
 
     /// How the engine is.
     fn status(&self) -> EngineStatus;
+
+    /// How old a status may be at most while the writer serves. Zero where the engine is in this process.
+    fn status_age(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 /// Time as the engine sees it: two functions, so that tests and replays hand in their own.

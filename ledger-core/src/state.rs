@@ -50,7 +50,8 @@ pub enum AccountStatus {
 }
 
 impl AccountStatus {
-    const fn number(self) -> u8 {
+    /// Its number in canonical bytes.
+    pub const fn number(self) -> u8 {
         match self {
             Self::Open => 1,
             Self::Frozen => 2,
@@ -58,7 +59,8 @@ impl AccountStatus {
         }
     }
 
-    const fn from_number(number: u8) -> Option<Self> {
+    /// The status of a number.
+    pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Open,
             2 => Self::Frozen,

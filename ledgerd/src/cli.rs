@@ -50,7 +50,7 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Act {
-    /// Serves a book: engine, read models and API in one process
+    /// Serves a book: engine, read models and API in one process, or some of these roles
     #[command(after_help = "Settings come from defaults, doppia.toml, DOPPIA_* and flags; each later one wins.
 `ledgerd config` prints the effective ones.
 
@@ -63,6 +63,14 @@ Examples:
   ledgerd serve --kafka localhost:9092                          see `ledgerd kafka topics`
   DOPPIA_LISTEN=0.0.0.0:7070 ledgerd serve --log-format json
   ledgerd serve --accept-clock --actor anna --reason \"the server slept for two years\"
+
+Roles in processes of their own, on as many machines as you like (docs/operating.md has it step by step):
+  ledgerd serve --roles writer --journal postgres://ledger@db/ledger --grpc-listen 0.0.0.0:7071 --cluster-secret-file secret
+  ledgerd serve --roles writer --standby …                      on another machine: takes over within the lease
+  ledgerd serve --roles api --journal postgres://ledger@db/ledger --read-models postgres --cluster-secret-file secret \\
+      --writers http://writer-1:7071,http://writer-2:7071
+  ledgerd serve --roles projector --journal postgres://ledger@db/ledger --read-models postgres
+  ledgerd serve --roles relay --journal postgres://ledger@db/ledger --kafka kafka-1:9092
 
 The past, beside the running server: read models of that moment are made in a temporary folder (TMPDIR), commands are refused:
   ledgerd serve --read-only --at 48211 --listen 127.0.0.1:7071
@@ -114,7 +122,8 @@ dropped, and no topic that is there is changed.
 
 Examples:
   createdb ledger && ledgerd migrate --journal postgres://ledger@localhost/ledger
-  ledgerd migrate --journal kafka://kafka-1:9092,kafka-2:9092/bank"
+  ledgerd migrate --journal kafka://kafka-1:9092,kafka-2:9092/bank
+  ledgerd migrate --journal kafka://kafka-1:9092/bank --database postgres://ledger@localhost/ledger"
     )]
     Migrate(Settings),
     /// The topics on Kafka to which a server publishes events: makes, shows and consumes them
@@ -202,6 +211,26 @@ pub struct Settings {
     #[arg(long)]
     #[serde(skip)]
     pub witness: Option<PathBuf>,
+    /// What this process does: some of api,writer,projector,relay [default: all of them]
+    #[arg(long, value_name = "ROLES")]
+    #[serde(skip)]
+    pub roles: Option<String>,
+    /// Of a gateway (api without writer): where the writer and its standbys take it in, such as http://writer-1:7071,http://writer-2:7071
+    #[arg(long, value_name = "ADDRESSES")]
+    #[serde(skip)]
+    pub writers: Option<String>,
+    /// Of a writer: the address and port on which it takes gateways in, such as 0.0.0.0:7071
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip)]
+    pub grpc_listen: Option<SocketAddr>,
+    /// A file with the secret that all processes of a cluster have; DOPPIA_CLUSTER_SECRET may hold it instead
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// The PostgreSQL of read models and keys where the journal is in Kafka, such as postgres://user@host:5432/database
+    #[arg(long, value_name = "URL")]
+    #[serde(skip)]
+    pub database: Option<String>,
     /// Which log lines, such as info or info,commands_api=debug [default: info]
     #[arg(long)]
     #[serde(skip)]
@@ -230,8 +259,15 @@ impl Settings {
         put("journal", "allow_unsafe_server", self.allow_unsafe_server.then_some(true.into()));
         put("journal", "witness", self.witness.as_ref().map(|path| path.display().to_string().into()));
         put("kafka", "brokers", self.kafka.clone().map(Into::into));
+        put("cluster", "writers", self.writers.clone().map(Into::into));
+        put("cluster", "grpc_listen", self.grpc_listen.map(|address| address.to_string().into()));
+        put("cluster", "secret_file", self.cluster_secret_file.as_ref().map(|path| path.display().to_string().into()));
+        put("database", "url", self.database.clone().map(Into::into));
         put("log", "filter", self.log.clone().map(Into::into));
         put("log", "format", self.log_format.map(serde_json::to_value).transpose()?);
+        if let (Some(roles), Some(fields)) = (&self.roles, flags.as_object_mut()) {
+            fields.insert("roles".into(), roles.clone().into());
+        }
         Ok(Config::load(self.config.as_deref(), flags)?)
     }
 }
@@ -298,6 +334,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let url =
                 config.journal.url.as_ref().context("which one? Name it with --journal postgres://… or kafka://…")?;
             migrate(&config, &url.parse()?, cli.output)?;
+            if let Some(database) = &config.database.url {
+                migrate(&config, &database.parse()?, cli.output)?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Act::Backup(args) => {

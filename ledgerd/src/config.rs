@@ -3,6 +3,7 @@
 //! keys lie in files of their own.
 
 mod bus;
+mod cluster;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use stores::place::{JournalPlace, PlaceError};
 
 pub use bus::{KafkaConfig, RelayConfig};
+pub use cluster::{ClusterConfig, DatabaseConfig, ENV_SECRET};
+
+use crate::roles::Roles;
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -24,8 +28,8 @@ const ENV_PREFIX: &str = "DOPPIA_";
 /// The variable by which `replay-tool` is told of the witness; it means the same here.
 const ENV_WITNESS: &str = "witness";
 
-/// Variables with the prefix that are meant for other subcommands.
-const ENV_OF_CLIENTS: [&str; 3] = ["config", "url", "key_file"];
+/// Variables with the prefix that are meant for other subcommands, or hold what is never printed.
+const ENV_OF_CLIENTS: [&str; 4] = ["config", "url", "key_file", "cluster_secret"];
 
 /// Whether read models are kept, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -35,7 +39,7 @@ pub enum KeepReadModels {
     On,
     /// Nowhere.
     Off,
-    /// In the database of the journal, as tables that SQL can ask.
+    /// In PostgreSQL, as tables that SQL can ask: in the database of the journal, or in one of its own beside a journal in Kafka.
     Postgres,
 }
 
@@ -53,6 +57,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What this process does: some of `api,writer,projector,relay`.
+    pub roles: Roles,
     /// The data folder.
     pub data: PathBuf,
     /// The address to listen on. Port 0 takes any free one.
@@ -79,6 +85,10 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// Whether this server publishes them.
     pub relay: RelayConfig,
+    /// How roles in processes of their own find and know each other.
+    pub cluster: ClusterConfig,
+    /// The database of read models and keys beside a journal in Kafka.
+    pub database: DatabaseConfig,
 }
 
 /// Logs.
@@ -197,6 +207,7 @@ pub struct ReadyConfig {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            roles: Roles::default(),
             data: PathBuf::from("./data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             tenant: "main".into(),
@@ -210,6 +221,8 @@ impl Default for Config {
             scrub: ScrubConfig::default(),
             kafka: KafkaConfig::default(),
             relay: RelayConfig::default(),
+            cluster: ClusterConfig::default(),
+            database: DatabaseConfig::default(),
         }
     }
 }
@@ -307,9 +320,15 @@ impl Config {
         if let Some(Err(error)) = self.journal.url.as_ref().map(JournalUrl::parse) {
             return wrong("journal.url", &error.to_string());
         }
-        let place = self.journal.url.as_ref().and_then(|url| url.parse().ok());
-        if self.read_models == KeepReadModels::Postgres && !matches!(place, Some(JournalPlace::Postgres(_))) {
-            return wrong("read_models", "postgres needs a journal in PostgreSQL: name it with --journal");
+        if let Err((key, reason)) = self.check_cluster() {
+            return wrong(key, &reason);
+        }
+        if self.read_models == KeepReadModels::Postgres && self.database().is_none() {
+            return wrong(
+                "read_models",
+                "postgres needs a journal in PostgreSQL: name it with --journal; or, beside a journal in Kafka, a database: name \
+                 it with --database",
+            );
         }
         if self.journal.url.is_some() && self.journal.witness.is_some() {
             return wrong(
@@ -388,6 +407,28 @@ mod tests {
             ("[journal]\nurl = \"kafka://u:geheim@h/d\"", "kafka+ssl"),
             ("[journal]\nurl = \"kafka+ssl://u:geheim@h/d?acks=0\"", "acks is no setting"),
             ("[journal]\nstandby = true", "journal.standby: "),
+            ("roles = \"api,boss\"", "\"boss\" is no role"),
+            ("roles = \"api\"", "roles: "),
+            ("roles = \"api\"\n[journal]\nurl = \"kafka://h:1/p\"", "database.url: "),
+            ("[database]\nurl = \"postgres://h/d\"", "database.url: "),
+            ("roles = \"api\"\n[journal]\nurl = \"postgres://h/d\"", "read_models: "),
+            ("roles = \"projector\"\nread_models = \"off\"\n[journal]\nurl = \"postgres://h/d\"", "read_models: off"),
+            ("roles = \"api\"\nread_models = \"postgres\"\n[journal]\nurl = \"postgres://h/d\"", "cluster.writers: "),
+            ("roles = \"writer\"\n[journal]\nurl = \"postgres://h/d\"", "cluster.grpc_listen: "),
+            ("roles = \"relay\"\n[journal]\nurl = \"postgres://h/d\"", "kafka.brokers: "),
+            (
+                "roles = \"relay\"\n[journal]\nurl = \"postgres://h/d\"\n[kafka]\nbrokers = \"h:1\"\n[relay]\nenabled = false",
+                "relay.enabled: ",
+            ),
+            (
+                "roles = \"projector\"\nread_models = \"postgres\"\n[journal]\nstandby = true\nurl = \"postgres://h/d\"",
+                "journal.standby: ",
+            ),
+            (
+                "roles = \"api\"\nread_models = \"postgres\"\n[cluster]\nwriters = \"w:1\"\n[journal]\nurl = \"postgres://h/d\"",
+                "is no address of a writer",
+            ),
+            ("[cluster]\nwriters = \"http://w:1\"", "cluster.writers: this process is the writer"),
             ("[journal]\nlease_ms = 1", "journal.lease_ms: "),
             ("data = [", "doppia.toml"),
         ] {

@@ -1,7 +1,7 @@
 //! Composition: one binary, its configuration, telemetry and roles. It holds no rule of the ledger; it opens the stores,
 //! starts the engine and the projection runner, and puts the API in front of them.
 //!
-//! `cli` what can be typed · `config` defaults, file, environment, flags · `serve` the running server · `telemetry` logs and
+//! `cli` what can be typed · `config` defaults, file, environment, flags · `roles` what a process does · `serve` the running server · `telemetry` logs and
 //! metrics · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
 
 pub mod backup;
@@ -12,5 +12,6 @@ pub mod import;
 pub mod kafka;
 pub mod keys;
 mod progress;
+pub mod roles;
 pub mod serve;
 pub mod telemetry;

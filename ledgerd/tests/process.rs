@@ -117,7 +117,7 @@ async fn health_and_metrics_need_no_key_and_tell_how_it_is() {
             200,
             json!({
                 "status": "ready", "reasons": [], "alarms": [], "sequence": head, "read_models_sequence": head,
-                "read_only": false, "relay": null,
+                "read_only": false, "relay": null, "roles": ["api", "writer", "projector", "relay"], "waits_for": [], "writers": null,
             })
         )
     );

@@ -300,6 +300,12 @@ impl Local {
         Ok(self.rocks.sequences()?.first().copied().unwrap_or_default())
     }
 
+    /// What a process without a journal of its own keeps in the folder: RocksDB for what is its own, locked, and what the operator
+    /// should know of this opening.
+    pub fn into_rocks(self) -> (RocksStore, FolderLock, Vec<String>) {
+        (self.rocks, self.lock, self.notices)
+    }
+
     /// Sees to it that nothing is of another journal than this one or ahead of it, and opens the id index.
     pub fn fit(mut self, journal: &dyn Journal) -> Result<Beside, EmbeddedFault> {
         let (folder, options) = (&self.folder, &self.options);

@@ -22,7 +22,7 @@ use crate::openapi::params::{BookPath, LastEventId};
 use crate::openapi::types;
 use crate::policy::Action;
 use crate::problem::{Code, Problem};
-use crate::reading::page_limit;
+use crate::reading::{durable_through, page_limit};
 use crate::state::Shared;
 
 pub(crate) use stream::Streams;
@@ -81,8 +81,8 @@ fn filter(state: &Shared, of_type: Option<&str>, account: Option<&str>) -> Resul
 }
 
 /// The durable sequence, if `after` is not beyond it.
-fn durable_from(state: &Shared, after: Sequence) -> Result<Sequence, Problem> {
-    let durable = state.sink.status().durable;
+async fn durable_from(state: &Shared, after: Sequence) -> Result<Sequence, Problem> {
+    let durable = durable_through(state, after).await;
     if after > durable {
         return Err(Problem::detailed(Code::SequenceInFuture, format!("the journal ends at {durable}")));
     }
@@ -131,7 +131,7 @@ pub(crate) async fn list(call: Call) -> Outcome {
         (Some(text), None) => position(&cursors.decode(text)?)?,
         (None, after) => Sequence(after.unwrap_or(0)),
     };
-    let durable = durable_from(state, after)?;
+    let durable = durable_from(state, after).await?;
     let bounds = Bounds { events: limit, bytes: EVENT_PAGE_FULL_BYTES, scanned: EVENT_SCAN_MAX };
     let mut feed = (state.feeds)();
     let task = tokio::task::spawn_blocking(move || scan(&mut *feed, after, durable, &filter, bounds));
@@ -190,6 +190,6 @@ pub(crate) async fn stream(call: Call) -> Outcome {
         Some(last) => last,
         None => Sequence(query.after_sequence.unwrap_or(0)),
     };
-    durable_from(&call.state, after)?;
+    durable_from(&call.state, after).await?;
     stream::open(call, filter, after)
 }

@@ -88,7 +88,7 @@ Examples:
 /// Runs `ledgerd key`.
 pub fn run(args: KeyArgs, config: &Config, output: Output) -> anyhow::Result<()> {
     let data = &config.data;
-    if super::database(config)?.is_none() && !data.is_dir() {
+    if config.database().is_none() && !data.is_dir() {
         anyhow::bail!(
             "there is no data folder {}: start `ledgerd serve` first, or name it with --data",
             data.display()

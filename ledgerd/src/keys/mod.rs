@@ -21,10 +21,8 @@ use event_schemas::Timestamp;
 use event_schemas::control::Holder;
 use ledger_core::control::api_keys::{Act, KeyCommand, KeyHolder, KeyRejection};
 use stores::control::{ControlFault, ControlOptions, ControlPosition, ControlStore, ExecuteFault};
-use stores::place::JournalPlace;
-use stores::postgres::PostgresUrl;
 
-use crate::config::{Config, JournalUrl};
+use crate::config::Config;
 
 pub use cli::{KeyArgs, run};
 pub use first::admin_key_path;
@@ -98,18 +96,9 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// The database in which the control plane stands beside the journal; `None` if it is in the data folder, as it is beside a
-/// journal in Kafka.
-fn database(config: &Config) -> anyhow::Result<Option<PostgresUrl>> {
-    Ok(match config.journal.url.as_ref().map(JournalUrl::parse).transpose()? {
-        Some(JournalPlace::Postgres(url)) => Some(url),
-        Some(JournalPlace::Kafka(_)) | None => None,
-    })
-}
-
 /// The control plane of a configuration.
 fn store(config: &Config) -> anyhow::Result<ControlStore> {
-    match database(config)? {
+    match config.database() {
         Some(url) => Ok(ControlStore::postgres(&url, config.journal.allow_unsafe_server)?),
         None => embedded(config),
     }

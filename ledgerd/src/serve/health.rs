@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use commands_api::grpc::SeenWriter;
 use connectors::kafka::{RelayState, RelayStatus};
 use event_schemas::Sequence;
 use ledger_core::ports::{CommandSink, EngineStatus, WriterState};
@@ -18,8 +19,19 @@ use stores::access_log::AccessJournal;
 use stores::scrub::ScrubStatus;
 use tokio::sync::watch;
 
+use crate::roles::Roles;
+
 /// Asks the relay how far it is.
 pub(crate) type RelayWatch = Box<dyn Fn() -> RelayStatus + Send + Sync>;
+
+/// Tells how the writers are that a gateway was told of.
+pub(crate) type WritersWatch = Box<dyn Fn() -> Vec<SeenWriter> + Send + Sync>;
+
+/// Tells what a process waits for.
+pub(crate) type Waits = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Counts something.
+pub(crate) type Count = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// What health is judged by.
 pub(crate) struct Health {
@@ -43,6 +55,14 @@ pub(crate) struct Health {
     pub(crate) access: Option<Arc<AccessJournal>>,
     /// Tells how far the relay to Kafka is, if there is one.
     pub(crate) relay: Option<RelayWatch>,
+    /// The roles of this process.
+    pub(crate) roles: Vec<&'static str>,
+    /// Tells what it waits for, by role: its turn as the writer, say.
+    pub(crate) waits: Waits,
+    /// Of a gateway: the writers.
+    pub(crate) writers: Option<WritersWatch>,
+    /// Of a writer that takes gateways in: how many there are.
+    pub(crate) gateways: Option<Count>,
 }
 
 /// The operational routes.
@@ -56,6 +76,26 @@ pub(crate) fn router(health: Arc<Health>) -> Router {
 }
 
 impl Health {
+    /// That of a process with all roles, before more is known of it.
+    pub(crate) fn of_one_process(metrics: PrometheusHandle, sink: Arc<dyn CommandSink>) -> Self {
+        Self {
+            sink,
+            past: None,
+            read_models: None,
+            runner_fault: Arc::default(),
+            max_lag_events: u64::MAX,
+            draining: watch::channel(false).1,
+            metrics,
+            scrub: None,
+            access: None,
+            relay: None,
+            roles: Roles::default().names(),
+            waits: Box::new(Vec::new),
+            writers: None,
+            gateways: None,
+        }
+    }
+
     fn runner_fault(&self) -> Option<String> {
         self.runner_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,6 +121,10 @@ impl Health {
         {
             alarms.push(format!("the relay to Kafka has stopped: {reason}"));
         }
+        // Queries are answered all the same: taking every gateway out of service would make it worse.
+        if self.writers.is_some() && self.sink.status().writer == WriterState::Stopped {
+            alarms.push("no writer serves now: commands are answered with no_writer".into());
+        }
         alarms
     }
 
@@ -93,6 +137,7 @@ impl Health {
         match status.writer {
             WriterState::Serving => {}
             WriterState::ReadOnly if self.past.is_some() => {}
+            WriterState::Stopped if self.writers.is_some() => {}
             WriterState::ReadOnly => reasons.push(format!("the writer is read-only: {}", status.reason)),
             WriterState::Stopped => reasons.push(format!("the writer has stopped: {}", status.reason)),
         }
@@ -114,8 +159,19 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let status = health.sink.status();
     let reasons = health.reasons(&status);
     let applied = health.read_models.as_ref().map(|applied| *applied.borrow());
-    let (code, word) =
-        if reasons.is_empty() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let waits = (health.waits)();
+    let (code, word) = match (reasons.is_empty(), waits.is_empty()) {
+        (true, true) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::OK, "standby"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+    };
+    let writers = health.writers.as_ref().map(|writers| {
+        let told = |writer: SeenWriter| {
+            let SeenWriter { address, state, epoch, problem } = writer;
+            json!({ "address": address, "state": state, "epoch": epoch, "problem": problem })
+        };
+        writers().into_iter().map(told).collect::<Vec<_>>()
+    });
     let relay = health.relay().map(|relay| {
         json!({
             "state": relay.state.name(), "reason": relay.state.reason(), "sequence": relay.position,
@@ -125,6 +181,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     let body = json!({
         "status": word, "reasons": reasons, "alarms": health.alarms(), "sequence": status.durable,
         "read_models_sequence": applied, "read_only": health.past.is_some(), "relay": relay,
+        "roles": health.roles, "waits_for": waits, "writers": writers,
     });
     (code, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
@@ -157,6 +214,10 @@ fn describe() {
     describe_gauge!("doppia_relay_running", "1 while the relay to Kafka publishes or waits to, 0 once it has stopped");
     describe_counter!("doppia_relay_records_total", "Records published to Kafka since the start");
     describe_counter!("doppia_relay_retries_total", "How often the relay to Kafka had to begin again since the start");
+    describe_gauge!("doppia_role", "1 for each role of this process");
+    describe_gauge!("doppia_standing_by", "How many roles of this process wait for their turn or for something else");
+    describe_gauge!("doppia_gateways", "Gateways that this writer has let in");
+    describe_gauge!("doppia_writers_serving", "Of a gateway: writers that serve; 1 is what it should be");
     describe_counter!("doppia_verdicts_total", "Verdicts recorded since the start");
     describe_counter!("doppia_rejections_total", "Of these, rejections");
     describe_counter!("doppia_replayed_total", "Verdicts answered again since the start");
@@ -179,6 +240,17 @@ fn sample(health: &Health) {
     counter!("doppia_replayed_total").absolute(status.replayed_total);
     counter!("doppia_flushes_total").absolute(status.flushes_total);
     counter!("doppia_appended_bytes_total").absolute(status.appended_bytes_total);
+    for role in &health.roles {
+        gauge!("doppia_role", "role" => *role).set(1.0);
+    }
+    gauge!("doppia_standing_by").set(float((health.waits)().len() as u64));
+    if let Some(gateways) = &health.gateways {
+        gauge!("doppia_gateways").set(float(gateways() as u64));
+    }
+    if let Some(writers) = &health.writers {
+        let serving = writers().iter().filter(|writer| writer.state == "serving").count();
+        gauge!("doppia_writers_serving").set(float(serving as u64));
+    }
     if let Some(access) = health.access.as_ref().map(|access| access.status()) {
         gauge!("doppia_access_log_sequence").set(float(access.durable.0));
         counter!("doppia_access_recorded_total").absolute(access.recorded_total);
@@ -274,17 +346,17 @@ mod tests {
             (Stopped, 10, None, None, true, false, &["the server is stopping", "the writer has stopped: no space"]),
             (ReadOnly, 10, Some(10), None, false, true, &[]),
         ] {
+            let told = Arc::new(Told(writer, durable));
             let health = Health {
-                sink: Arc::new(Told(writer, durable)),
                 past: past.then_some(Sequence(durable)),
                 read_models: applied.map(|applied| watch::channel(Sequence(applied)).1),
                 runner_fault: Arc::new(Mutex::new(fault.map(str::to_owned))),
                 max_lag_events: 100,
                 draining: watch::channel(draining).1,
-                metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
-                scrub: None,
-                access: None,
-                relay: None,
+                ..Health::of_one_process(
+                    metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
+                    told,
+                )
             };
             assert_eq!(health.reasons(&health.sink.status()), expected);
         }
@@ -300,16 +372,11 @@ mod tests {
             (RelayState::Stopped("they have parted".into()), &["the relay to Kafka has stopped: they have parted"]),
         ] {
             let health = Health {
-                sink: Arc::new(Told(WriterState::Serving, 10)),
-                past: None,
-                read_models: None,
-                runner_fault: Arc::default(),
-                max_lag_events: 100,
-                draining: watch::channel(false).1,
-                metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
-                scrub: None,
-                access: None,
                 relay: Some(Box::new(move || RelayStatus { state: state.clone(), ..RelayStatus::default() })),
+                ..Health::of_one_process(
+                    metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
+                    Arc::new(Told(WriterState::Serving, 10)),
+                )
             };
             assert_eq!(health.reasons(&health.sink.status()), Vec::<String>::new());
             assert_eq!(health.alarms(), alarms);

@@ -12,6 +12,7 @@ mod http;
 pub mod past;
 mod place;
 mod runner;
+mod split;
 
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -23,9 +24,11 @@ use commands_api::{ApiParts, ApiState, Budgets, Feeds};
 use connectors::kafka::{KafkaSettings, Relay, RelayParts};
 use event_schemas::{Epoch, Timestamp};
 use ledger_core::engine::{AcceptClock, Engine, EngineOptions, EngineParts};
-use ledger_core::ports::{Clock, CommandSink};
+use ledger_core::ports::{Clock, CommandSink, Journal};
 use stores::access_log::{AccessJournal, AccessLogOptions};
+use stores::ids::RunIndex;
 use stores::postgres::LeaseWatch;
+use stores::rocks::RocksStore;
 use stores::scrub::{Scrub, ScrubOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -97,6 +100,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    if config.is_split() {
+        return split::serve(config, accept_clock, listener, shutdown).await;
+    }
     let started = Instant::now();
     // Before anything counts: a counter made earlier counts into nothing.
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
@@ -139,16 +145,14 @@ pub async fn serve(
         )?),
     };
     let health = Arc::new(Health {
-        sink,
-        past: None,
         read_models: progress,
         runner_fault: read_models.as_ref().map(ReadModels::fault).unwrap_or_default(),
         max_lag_events: config.ready.max_lag_events,
         draining: is_draining,
-        metrics,
         scrub: scrub.as_ref().map(Scrub::status),
         access: Some(Arc::clone(&access)),
         relay: relay.as_ref().map(|relay| Box::new(relay.watch()) as RelayWatch),
+        ..Health::of_one_process(metrics, sink)
     });
     let router = commands_api::router(api).merge(health::router(health));
 
@@ -247,27 +251,8 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         tracing::warn!("{notice}");
     }
     let keys = Arc::new(Keys::for_server(config)?);
-    // The access log lies in the data folder wherever the book's journal is.
-    let mut log_options = AccessLogOptions::new(config.book_id(), nonce()?, system_clock());
-    if let Some(bytes) = config.journal.segment_bytes {
-        log_options.segment_bytes = log_options.segment_bytes.min(bytes);
-    }
-    let access = AccessJournal::open(&config.data, log_options)?;
-    for notice in access.notices() {
-        tracing::warn!("the access log: {notice}");
-    }
-    let engine = Engine::start(EngineParts {
-        journal,
-        ids: Box::new(ids),
-        checkpoints: Arc::new(rocks.clone()),
-        clock: system_clock(),
-        options: EngineOptions {
-            book: config.book_id(),
-            nonce: nonce()?,
-            accept_clock: accept_clock.map(|(actor, reason)| AcceptClock { actor, reason }),
-            ..EngineOptions::default()
-        },
-    })?;
+    let access = open_access_log(config)?;
+    let engine = start_engine(config, journal, ids, &rocks, accept_clock)?;
     let read_models = match config.read_models {
         KeepReadModels::On => Some(ReadModels::start(feed, rocks.clone(), projections::all)?),
         KeepReadModels::Postgres => {
@@ -284,6 +269,40 @@ fn open(config: &Config, accept_clock: Option<(String, String)>) -> anyhow::Resu
         KeepReadModels::Off => None,
     };
     Ok(Opened { engine, read_models, access: Arc::new(access), reads, feeds, keys, lease, fresh })
+}
+
+/// The access log, which lies in the data folder wherever the book's journal is.
+fn open_access_log(config: &Config) -> anyhow::Result<AccessJournal> {
+    let mut options = AccessLogOptions::new(config.book_id(), nonce()?, system_clock());
+    if let Some(bytes) = config.journal.segment_bytes {
+        options.segment_bytes = options.segment_bytes.min(bytes);
+    }
+    let access = AccessJournal::open(&config.data, options)?;
+    for notice in access.notices() {
+        tracing::warn!("the access log: {notice}");
+    }
+    Ok(access)
+}
+
+fn start_engine(
+    config: &Config,
+    journal: Box<dyn Journal>,
+    ids: RunIndex,
+    rocks: &RocksStore,
+    accept_clock: Option<(String, String)>,
+) -> anyhow::Result<Engine> {
+    Ok(Engine::start(EngineParts {
+        journal,
+        ids: Box::new(ids),
+        checkpoints: Arc::new(rocks.clone()),
+        clock: system_clock(),
+        options: EngineOptions {
+            book: config.book_id(),
+            nonce: nonce()?,
+            accept_clock: accept_clock.map(|(actor, reason)| AcceptClock { actor, reason }),
+            ..EngineOptions::default()
+        },
+    })?)
 }
 
 /// Random bits, by which a book or a log that is opened for the first time is told from others.

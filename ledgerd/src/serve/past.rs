@@ -193,16 +193,12 @@ pub async fn serve(
         access_rows: None,
     });
     let health = Arc::new(Health {
-        sink,
         past: Some(at),
         read_models: Some(progress),
         runner_fault: Arc::default(),
         max_lag_events: config.ready.max_lag_events,
         draining: is_draining,
-        metrics,
-        scrub: None,
-        relay: None,
-        access: None,
+        ..Health::of_one_process(metrics, sink)
     });
     let router = commands_api::router(api).merge(health::router(health));
     tracing::info!(

@@ -18,7 +18,7 @@ use stores::rocks::RocksStore;
 
 use super::access::ALL_READ_MODELS;
 use super::make_private;
-use crate::config::{Config, JournalUrl};
+use crate::config::Config;
 
 /// An open book.
 pub(super) struct Place {
@@ -35,8 +35,7 @@ pub(super) struct Place {
     pub(super) fresh: bool,
 }
 
-/// Opens the book, and makes an empty one where there is none.
-pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
+fn options(config: &Config) -> EmbeddedOptions {
     let mut options = EmbeddedOptions {
         book: config.book_id(),
         witness: config.journal.witness.clone(),
@@ -46,6 +45,12 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
     if let Some(bytes) = config.journal.segment_bytes {
         options.segment_bytes = bytes;
     }
+    options
+}
+
+/// Opens the book, and makes an empty one where there is none.
+pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
+    let options = options(config);
     match &config.journal.url {
         None => in_the_folder(config, &options),
         Some(url) => match url.parse()? {
@@ -53,6 +58,11 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Place> {
             JournalPlace::Kafka(url) => in_kafka(config, &options, url),
         },
     }
+}
+
+/// The data folder of a process that does not write the journal, locked.
+pub(super) fn local(config: &Config) -> anyhow::Result<Local> {
+    Ok(beside(config, &options(config))?.0)
 }
 
 fn in_the_folder(config: &Config, options: &EmbeddedOptions) -> anyhow::Result<Place> {
@@ -99,12 +109,10 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: PostgresUrl) -> 
     Ok(Place { journal, ids, rocks, feed, feeds, notices, lease, fresh })
 }
 
-/// The read models in the database of a journal that has begun: nothing in them is of another journal or ahead of this one.
+/// The read models in PostgreSQL, of a journal that has begun: nothing in them is of another journal or ahead of this one.
 pub(super) fn rows_in_postgres(config: &Config, feeds: &Feeds, head: Sequence) -> anyhow::Result<PostgresRows> {
-    let place = config.journal.url.as_ref().map(JournalUrl::parse).transpose()?;
-    let Some(JournalPlace::Postgres(url)) = place else {
-        anyhow::bail!("read models in PostgreSQL need a journal there")
-    };
+    let url =
+        config.database().context("read models in PostgreSQL need a journal there, or a database of their own")?;
     let (rows, mut notices) = PostgresRows::open(&url, config.book_id())?;
     let first = feeds().next_block(Sequence::ZERO, Duration::ZERO)?.map(|block| block.hash());
     notices.extend(rows.fit(first, head)?);
@@ -130,7 +138,7 @@ fn in_kafka(config: &Config, options: &EmbeddedOptions, url: KafkaUrl) -> anyhow
 }
 
 /// How this process calls itself to those who look at the lease.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{} on {}", std::process::id(), host.trim())
 }

@@ -105,9 +105,19 @@ impl ReadModels {
         rows: impl Rows + Clone + 'static,
         models: Models,
     ) -> anyhow::Result<Self> {
+        Self::start_telling(feed, rows, models, watch::channel(Sequence::ZERO).0, Arc::default())
+    }
+
+    /// The same where others tell how far it is, and its fault, beyond its end.
+    pub(crate) fn start_telling(
+        feed: impl EventFeed + 'static,
+        rows: impl Rows + Clone + 'static,
+        models: Models,
+        applied: watch::Sender<Sequence>,
+        fault: Arc<Mutex<Option<String>>>,
+    ) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let fault = Arc::new(Mutex::new(None));
-        let (applied, progress) = watch::channel(Sequence::ZERO);
+        let progress = applied.subscribe();
         let thread = {
             let (rows, stop, fault) = (rows.clone(), Arc::clone(&stop), Arc::clone(&fault));
             std::thread::Builder::new().name("read-models".into()).spawn(move || {

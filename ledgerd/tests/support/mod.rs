@@ -5,6 +5,7 @@ pub mod failover;
 pub mod kafka;
 pub mod load;
 pub mod postgres;
+pub mod roles;
 pub mod small_disk;
 
 use std::io::{BufRead as _, BufReader};
@@ -32,6 +33,11 @@ impl Server {
 
     /// Starts one; gives its log if it ends before it is ready.
     pub fn try_start(data: &Path, port: u16, more: &[&str]) -> Result<Self, String> {
+        Self::try_start_until("serving", data, port, more)
+    }
+
+    /// The same, where it is up as soon as it says this.
+    pub fn try_start_until(says: &'static str, data: &Path, port: u16, more: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ledgerd"))
             .args(["serve", "--log-format", "json", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(data)
@@ -50,7 +56,7 @@ impl Server {
             for line in stderr.lines().map_while(Result::ok) {
                 // The line "serving" has the address that was really taken.
                 if let Ok(line) = serde_json::from_str::<Value>(&line)
-                    && line["message"] == "serving"
+                    && line["message"] == says
                 {
                     let _ = sender.send(line["url"].as_str().unwrap().to_owned());
                 }
@@ -65,6 +71,16 @@ impl Server {
         };
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
         Ok(Self { child, url, port, log })
+    }
+
+    /// Whether it has logged this.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    /// Its log so far.
+    pub fn told(&self) -> String {
+        self.log.lock().unwrap().join("\n")
     }
 
     /// SIGKILL: no word, no flush.

@@ -41,7 +41,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use audit::{LeaseRow, TableAudit};
 pub use journal::PostgresJournal;
-pub use read_models::PostgresRows;
+pub use read_models::{Lead, PostgresRows};
 pub use reader::PostgresReader;
 pub use server::{Migrated, migrate};
 

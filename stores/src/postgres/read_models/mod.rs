@@ -5,6 +5,7 @@
 
 mod audit;
 mod commit;
+mod lead;
 mod moment;
 mod shape;
 
@@ -20,6 +21,7 @@ use sqlx::{Connection as _, Executor as _};
 
 use super::client::{Client, Trouble};
 use super::{PostgresFault, PostgresUrl, bigint, server};
+pub use lead::Lead;
 use moment::Moment;
 
 /// How long a query, and how long a commit of hundreds of thousands of rows may take.
@@ -167,6 +169,44 @@ impl PostgresRows {
         Ok(begun.then(|| Self::beside(url, book)))
     }
 
+    /// The read models of a book as another process keeps them, to be read: those that are there are never changed. Where there are
+    /// none yet, their tables are made, empty. Those of another release are refused.
+    pub fn join(url: &PostgresUrl, book: BookId) -> Result<Self, PostgresFault> {
+        let rows = Self::beside(url, book);
+        let mut client = Client::new(url.clone());
+        server::check_version(&mut client)?;
+        let strange = client.ask(COMMIT_WITHIN, async |connection: &mut PgConnection| join(connection).await)?;
+        match strange {
+            None => Ok(rows),
+            Some(projection) => Err(PostgresFault::Schema(format!(
+                "the tables of the read model {projection} in PostgreSQL are those of another release: the projector and the                  gateways must be of the same one"
+            ))),
+        }
+    }
+
+    /// The read models of a book, whether they are there or not: for who waits for the lead.
+    pub fn unopened(url: &PostgresUrl, book: BookId) -> Self {
+        Self::beside(url, book)
+    }
+
+    /// The sequence that all read models have applied; zero if one of them has not begun.
+    pub fn applied_through(&self) -> Result<Sequence, RowsFault> {
+        let (book, names) = (self.0.number(), projections::NAMES.to_vec());
+        let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+        let found: Option<i64> = self.0.lend()?.ask(QUERY_WITHIN, async |connection: &mut PgConnection| {
+            sqlx::query_scalar(
+                "SELECT CASE WHEN count(*) = $3 THEN min(sequence) END FROM read_model.checkpoints \
+                 WHERE book = $1 AND projection = ANY($2)",
+            )
+            .bind(book)
+            .bind(&names)
+            .bind(count)
+            .fetch_one(connection)
+            .await
+        })?;
+        Ok(Sequence(found.and_then(|found| u64::try_from(found).ok()).unwrap_or(0)))
+    }
+
     fn beside(url: &PostgresUrl, book: BookId) -> Self {
         let (pool, returned, left_at) = (Mutex::default(), Condvar::new(), Mutex::default());
         Self(Arc::new(Inner { url: url.clone(), book, pool, returned, left_at }))
@@ -260,6 +300,30 @@ async fn make(connection: &mut PgConnection) -> Result<Vec<&'static str>, sqlx::
     }
     transaction.commit().await?;
     Ok(anew)
+}
+
+/// Makes the tables where there are none at all; gives the first read model whose tables are of another release.
+async fn join(connection: &mut PgConnection) -> Result<Option<&'static str>, sqlx::Error> {
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('read_model.shapes') IS NOT NULL").fetch_one(&mut *connection).await?;
+    let known: HashMap<String, String> = if there {
+        sqlx::query_as("SELECT table_name, shape FROM read_model.shapes")
+            .fetch_all(&mut *connection)
+            .await?
+            .into_iter()
+            .collect()
+    } else {
+        HashMap::new()
+    };
+    if known.is_empty() {
+        make(connection).await?;
+        return Ok(None);
+    }
+    let fits = |table: &&'static Table| known.get(table.name) == Some(&shape::shape(table));
+    Ok(projections::all()
+        .iter()
+        .find(|projection| !projection.tables().iter().all(|table| fits(&table)))
+        .map(|one| one.name()))
 }
 
 async fn remake(connection: &mut PgConnection, projection: &dyn Projection) -> Result<(), sqlx::Error> {
