@@ -1,7 +1,7 @@
 # One-liners. A recipe that needs more is a script in deploy/ or a subcommand of our own binaries.
 CARGO ?= $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 
-.PHONY: help setup build demo up down test sabotage bench ci fmt lint
+.PHONY: help setup build demo up roles down test sabotage bench ci fmt lint
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
@@ -17,6 +17,9 @@ demo: build ## imports a real bank into ./demo-data, proves the journal, goes on
 
 up: setup ## starts PostgreSQL and Kafka on loopback, with data that may be thrown away
 	@deploy/servers.sh up
+
+roles: build ## starts the roles of a book in processes of their own over them (docs/roles.md)
+	@deploy/servers.sh roles
 
 down: ## stops them and deletes their data
 	@deploy/servers.sh down

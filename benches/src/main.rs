@@ -175,6 +175,9 @@ struct HttpArgs {
     /// Among how many accounts, if the load is uniform
     #[arg(long, default_value_t = 1_000)]
     http_accounts: u64,
+    /// Through a gateway: the API, the writer and the projector in processes of their own; with --read-models postgres
+    #[arg(long)]
+    gateway: bool,
 }
 
 /// Whether a server keeps read models, and where.

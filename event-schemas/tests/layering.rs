@@ -25,13 +25,13 @@ const LIBRARIES: &[&str] = &["event-schemas", "ledger-core", "projections", "sto
 /// The table of the architecture.
 const RULES: &[Rule] = &[
     rule("event-schemas", &[], &["tokio", "sqlx", "rocksdb"]),
-    rule("ledger-core", &["event-schemas"], &["tokio", "sqlx", "rocksdb", "rdkafka", "axum", "cqrs-es"]),
+    rule("ledger-core", &["event-schemas"], &["tokio", "sqlx", "rocksdb", "rdkafka", "axum", "tonic", "cqrs-es"]),
     rule("projections", &["event-schemas"], &["ledger-core", "rocksdb", "rdkafka"]),
-    rule("stores", &["event-schemas", "ledger-core", "projections"], &["axum"]),
-    rule("connectors", &["event-schemas", "ledger-core", "projections"], &["axum", "rocksdb"]),
+    rule("stores", &["event-schemas", "ledger-core", "projections"], &["axum", "tonic"]),
+    rule("connectors", &["event-schemas", "ledger-core", "projections"], &["axum", "tonic", "rocksdb"]),
     rule("commands-api", &["event-schemas", "ledger-core", "projections"], &["rocksdb", "rdkafka", "sqlx"]),
     rule("ledgerd", LIBRARIES, &[]),
-    rule("replay-tool", &["event-schemas", "ledger-core", "projections", "stores"], &["connectors"]),
+    rule("replay-tool", &["event-schemas", "ledger-core", "projections", "stores"], &["connectors", "tonic"]),
     rule("benches", LIBRARIES, &[]),
 ];
 

@@ -162,7 +162,7 @@ async fn measure(args: &HttpArgs, dir: &Path, courses: &mut [Course]) -> anyhow:
         let read_models = course.cell.read_models;
         if servers.iter().all(|(switch, _)| *switch != read_models) {
             let data = folder.path().join(read_models.name());
-            let server = Server::start(&args.ledgerd, &data, read_models).await?;
+            let server = Server::start(&args.ledgerd, &data, read_models, args.gateway).await?;
             load::open_accounts(&server, args.http_accounts).await?;
             servers.push((read_models, server));
         }

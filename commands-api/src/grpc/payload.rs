@@ -26,7 +26,7 @@ pub enum Outcome {
     /// Of a dry run.
     Previews(Previews),
     /// Of a lookup.
-    Found(Option<RecordedEvent>),
+    Found(Option<Box<RecordedEvent>>),
     /// Of any.
     Fault(EngineFault),
 }
@@ -332,13 +332,17 @@ pub fn outcome(outcome: &Outcome) -> Vec<u8> {
         }
         Outcome::Found(found) => {
             out.push(3);
-            put_option(&mut out, found.as_ref(), |out, RecordedEvent { book, sequence, recorded_at, epoch, event }| {
-                put_number(out, book.get().into());
-                put_number(out, sequence.0);
-                put_time(out, *recorded_at);
-                put_number(out, epoch.0);
-                event.encode(out);
-            });
+            put_option(
+                &mut out,
+                found.as_deref(),
+                |out, RecordedEvent { book, sequence, recorded_at, epoch, event }| {
+                    put_number(out, book.get().into());
+                    put_number(out, sequence.0);
+                    put_time(out, *recorded_at);
+                    put_number(out, epoch.0);
+                    event.encode(out);
+                },
+            );
         }
         Outcome::Fault(fault) => {
             out.push(4);
@@ -363,13 +367,13 @@ pub fn read_outcome(bytes: &[u8]) -> Result<Outcome, CodecError> {
                 Outcome::Previews(Previews { items, at_sequence, recorded_at })
             }
             3 => Outcome::Found(reader.option("event", |reader| {
-                Ok(RecordedEvent {
+                Ok(Box::new(RecordedEvent {
                     book: BookId::new(reader.number("book")?).ok_or(CodecError::NotCanonical("book"))?,
                     sequence: Sequence(reader.number("sequence")?),
                     recorded_at: reader.time()?,
                     epoch: Epoch(reader.number("epoch")?),
                     event: Event::decode(reader)?,
-                })
+                }))
             })?),
             4 => Outcome::Fault(read_fault(reader)?),
             tag => return Err(CodecError::UnknownTag { what: "outcome", tag: tag.into() }),
@@ -529,7 +533,7 @@ mod tests {
             (vec(preview(), 0..4), any::<u64>(), testing::timestamp()).prop_map(|(items, at, recorded_at)| {
                 Outcome::Previews(Previews { items, at_sequence: Sequence(at), recorded_at })
             }),
-            prop::option::of(testing::recorded_event()).prop_map(Outcome::Found),
+            prop::option::of(testing::recorded_event().prop_map(Box::new)).prop_map(Outcome::Found),
             fault.prop_map(Outcome::Fault),
         ]
     }

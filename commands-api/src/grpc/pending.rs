@@ -30,7 +30,7 @@ impl Waiting {
             (Self::Commands(reply), Outcome::Fault(fault)) => reply(Err(fault)),
             (Self::Preview(reply), Outcome::Previews(previews)) => reply(Ok(previews)),
             (Self::Preview(reply), Outcome::Fault(fault)) => reply(Err(fault)),
-            (Self::Lookup(reply), Outcome::Found(found)) => reply(Ok(found)),
+            (Self::Lookup(reply), Outcome::Found(found)) => reply(Ok(found.map(|found| *found))),
             (Self::Lookup(reply), Outcome::Fault(fault)) => reply(Err(fault)),
             (waiting, Outcome::Answers(_) | Outcome::Previews(_) | Outcome::Found(_)) => {
                 tracing::error!("the writer answered something else than what was asked");

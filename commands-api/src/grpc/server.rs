@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::http;
 use bytes::Bytes;
 use event_schemas::bounds::QUEUE_MAX_COMMANDS;
-use event_schemas::{BlockHash, BookId, Sequence};
+use event_schemas::{BlockHash, BookId, RecordedEvent, Sequence};
 use ledger_core::ports::{CommandSink, EngineFault, SubmitError};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
@@ -421,48 +421,23 @@ impl Talk {
             tracing::error!(what, "a submission of a gateway can't be read");
             refused(SubmitError::OutOfBounds("content"));
         };
-        if kind == Kind::Lookup {
+        let taken = if kind == Kind::Lookup {
             let Ok(id) = payload::read_lookup(&content) else { return unread("a lookup") };
-            let reply = Box::new(move |found| {
-                answer(match found {
-                    Ok(found) => Outcome::Found(found),
-                    Err(fault) => Outcome::Fault(fault),
-                })
-            });
-            if let Err(error) = sink.try_lookup(id, reply) {
-                refused(error);
-            }
-            return;
-        }
-        let commands = match payload::read_commands(&content) {
-            Ok(commands) => commands,
-            Err(error) => return unread(&error.to_string()),
-        };
-        let taken = match kind {
-            Kind::Submit | Kind::SubmitLinked => {
-                let reply = Box::new(move |answers| {
-                    answer(match answers {
-                        Ok(answers) => Outcome::Answers(answers),
-                        Err(fault) => Outcome::Fault(fault),
-                    })
-                });
-                if kind == Kind::Submit {
-                    sink.try_submit(commands, reply)
-                } else {
-                    sink.try_submit_linked(commands, reply)
-                }
-            }
-            Kind::Preview | Kind::PreviewEach | Kind::Lookup => {
-                let reply = Box::new(move |previews| {
-                    answer(match previews {
-                        Ok(previews) => Outcome::Previews(previews),
-                        Err(fault) => Outcome::Fault(fault),
-                    })
-                });
-                if kind == Kind::Preview {
-                    sink.try_preview(commands, reply)
-                } else {
-                    sink.try_preview_each(commands, reply)
+            let told = |found: Option<RecordedEvent>| Outcome::Found(found.map(Box::new));
+            sink.try_lookup(id, Box::new(move |found| answer(found.map_or_else(Outcome::Fault, told))))
+        } else {
+            let commands = match payload::read_commands(&content) {
+                Ok(commands) => commands,
+                Err(error) => return unread(&error.to_string()),
+            };
+            let answers = |answered: Result<_, _>| answered.map_or_else(Outcome::Fault, Outcome::Answers);
+            let previews = |previewed: Result<_, _>| previewed.map_or_else(Outcome::Fault, Outcome::Previews);
+            match kind {
+                Kind::Submit => sink.try_submit(commands, Box::new(move |found| answer(answers(found)))),
+                Kind::SubmitLinked => sink.try_submit_linked(commands, Box::new(move |found| answer(answers(found)))),
+                Kind::Preview => sink.try_preview(commands, Box::new(move |found| answer(previews(found)))),
+                Kind::PreviewEach | Kind::Lookup => {
+                    sink.try_preview_each(commands, Box::new(move |found| answer(previews(found))))
                 }
             }
         };

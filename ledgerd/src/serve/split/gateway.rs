@@ -56,15 +56,14 @@ struct Opened {
 }
 
 fn open(config: &Config, beside: Option<(RocksStore, Arc<Keys>)>) -> anyhow::Result<Opened> {
-    let (rocks, keys, lock) = match beside {
-        Some((rocks, keys)) => (rocks, keys, None),
-        None => {
-            let (rocks, lock, notices) = place::local(config)?.into_rocks();
-            for notice in notices {
-                tracing::warn!("{notice}");
-            }
-            (rocks, Arc::new(Keys::open(config)?), Some(lock))
+    let (rocks, keys, lock) = if let Some((rocks, keys)) = beside {
+        (rocks, keys, None)
+    } else {
+        let (rocks, lock, notices) = place::local(config)?.into_rocks();
+        for notice in notices {
+            tracing::warn!("{notice}");
         }
+        (rocks, Arc::new(Keys::open(config)?), Some(lock))
     };
     let access = Arc::new(open_access_log(config)?);
     let rows = if reads_rows(config) {

@@ -20,6 +20,9 @@ use crate::config::Config;
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long the first block is waited for: a reader of Kafka has to find its place first.
+const FIRST_WITHIN: Duration = Duration::from_millis(1_500);
+
 /// Makes readers.
 #[derive(Clone)]
 pub(super) struct Readers {
@@ -54,7 +57,7 @@ impl Readers {
         if let Some(known) = self.first.get() {
             return Ok(Some(*known));
         }
-        let found = (self.feeds)().next_block(Sequence::ZERO, Duration::ZERO).map_err(|fault| fault.to_string())?;
+        let found = (self.feeds)().next_block(Sequence::ZERO, FIRST_WITHIN).map_err(|fault| fault.to_string())?;
         Ok(found.map(|block| *self.first.get_or_init(|| block.hash())))
     }
 

@@ -320,10 +320,7 @@ async fn join(connection: &mut PgConnection) -> Result<Option<&'static str>, sql
         return Ok(None);
     }
     let fits = |table: &&'static Table| known.get(table.name) == Some(&shape::shape(table));
-    Ok(projections::all()
-        .iter()
-        .find(|projection| !projection.tables().iter().all(|table| fits(&table)))
-        .map(|one| one.name()))
+    Ok(projections::all().iter().find(|projection| !projection.tables().iter().all(&fits)).map(|one| one.name()))
 }
 
 async fn remake(connection: &mut PgConnection, projection: &dyn Projection) -> Result<(), sqlx::Error> {
