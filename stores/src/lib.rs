@@ -14,6 +14,7 @@ pub mod conformance;
 pub mod control;
 #[cfg(all(feature = "segments", feature = "rocks"))]
 pub mod embedded;
+pub mod followed;
 #[cfg(feature = "segments")]
 pub mod ids;
 #[cfg(feature = "kafka")]

@@ -83,7 +83,6 @@ struct Link {
     epoch: u64,
     stream: u64,
     problem: String,
-    heard: Instant,
     wake: Arc<Notify>,
 }
 
@@ -178,7 +177,6 @@ impl Gateway {
             epoch: 0,
             stream: 0,
             problem: "not reached yet".into(),
-            heard: Instant::now(),
             wake: Arc::default(),
         };
         let status = EngineStatus {
@@ -385,41 +383,53 @@ async fn try_talk(shared: &Arc<Shared>, writer: usize, endpoint: &Endpoint) -> R
         let Some(link) = state.links.get_mut(writer) else { return Err(Ended::Broken("no such writer".into())) };
         link.stream = stream;
         link.problem.clear();
-        link.heard = Instant::now();
         Arc::clone(&link.wake)
     };
-    let mut heard = tokio::time::Instant::now();
+    // Side by side: a writer that is slow to take does not keep its answers from being read.
+    tokio::select! {
+        ended = listen(shared, writer, &mut incoming) => Err(ended),
+        ended = speak(shared, writer, &wake, &sender) => Err(ended),
+    }
+}
+
+/// Takes what the writer says, until it says no more.
+async fn listen(shared: &Shared, writer: usize, incoming: &mut Streaming<FromWriter>) -> Ended {
     loop {
-        tokio::select! {
-            biased;
-            frame = incoming.message() => {
-                heard = tokio::time::Instant::now();
-                match frame.map_err(|status| status.message().to_owned())?.ok_or_else(|| "it hung up".to_owned())? {
-                    FromWriter::State { phase, epoch, status } => on_state(shared, writer, phase, epoch, &status)?,
-                    FromWriter::Replies(replies) => on_replies(shared, writer, replies)?,
-                    FromWriter::Refusal { reason, .. } => return Err(Ended::Refused(reason)),
-                    FromWriter::Challenge { .. } => return Err(Ended::Broken("a handshake in the middle".into())),
-                }
+        let frame = match tokio::time::timeout(SILENT, incoming.message()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return Ended::Broken("it hung up".into()),
+            Ok(Err(status)) => return Ended::Broken(status.message().to_owned()),
+            Err(_) => return Ended::Broken(format!("it was silent for {} s", SILENT.as_secs())),
+        };
+        let taken = match frame {
+            FromWriter::State { phase, epoch, status } => on_state(shared, writer, phase, epoch, &status),
+            FromWriter::Replies(replies) => on_replies(shared, writer, replies),
+            FromWriter::Refusal { reason, .. } => Err(Ended::Refused(reason)),
+            FromWriter::Challenge { .. } => Err(Ended::Broken("a handshake in the middle".into())),
+        };
+        if let Err(ended) = taken {
+            return ended;
+        }
+    }
+}
+
+/// Sends what waits, for as long as this writer is the one that serves.
+async fn speak(shared: &Shared, writer: usize, wake: &Notify, sender: &mpsc::Sender<ToWriter>) -> Ended {
+    loop {
+        wake.notified().await;
+        loop {
+            let group = {
+                let mut state = shared.state();
+                let is_current = state.current.is_some_and(|line| {
+                    line.writer == writer && state.links.get(writer).is_some_and(|link| link.stream == line.stream)
+                });
+                if is_current { state.pending.group() } else { Vec::new() }
+            };
+            if group.is_empty() {
+                break;
             }
-            () = wake.notified() => loop {
-                let group = {
-                    let mut state = shared.state();
-                    let is_current = state.current.is_some_and(|line| {
-                        line.writer == writer && state.links.get(writer).is_some_and(|link| link.stream == line.stream)
-                    });
-                    if is_current { state.pending.group() } else { Vec::new() }
-                };
-                if group.is_empty() {
-                    break;
-                }
-                // A writer that takes nothing is as good as silent.
-                let sent = tokio::time::timeout(SILENT, sender.send(ToWriter::Submissions(group))).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    return Err(Ended::Broken("it takes nothing".into()));
-                }
-            },
-            () = tokio::time::sleep_until(heard + SILENT) => {
-                return Err(Ended::Broken(format!("it was silent for {} s", SILENT.as_secs())));
+            if sender.send(ToWriter::Submissions(group)).await.is_err() {
+                return Ended::Broken("it hung up".into());
             }
         }
     }
@@ -486,7 +496,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 fn on_state(shared: &Shared, writer: usize, phase: PhaseTag, epoch: u64, status: &[u8]) -> Result<(), Ended> {
     let mut state = shared.state();
     let Some(link) = state.links.get_mut(writer) else { return Ok(()) };
-    (link.phase, link.epoch, link.heard) = (Some(phase), epoch, Instant::now());
+    (link.phase, link.epoch) = (Some(phase), epoch);
     state.choose();
     if phase == PhaseTag::Serving && state.current.is_some_and(|line| line.writer == writer) {
         let told = payload::read_status(status).map_err(|error| Ended::Broken(error.to_string()))?;

@@ -16,11 +16,12 @@
 //! taken back and replaced by refusals. A dry run is an attempt after the flush that is always taken back.
 //!
 //! `queue.rs` what waits · `start.rs` from checkpoint and tail to a state · `writer.rs` the loop · `duplicates.rs` known
-//! ids · `clock.rs` the guard of the clock · `checkpoints.rs` the thread that stores them.
+//! ids · `clock.rs` the guard of the clock · `follow.rs` a standby that waits · `checkpoints.rs` the thread that stores them.
 
 mod checkpoints;
 mod clock;
 mod duplicates;
+mod follow;
 mod queue;
 mod start;
 mod writer;
@@ -33,6 +34,7 @@ use event_schemas::bounds::{BATCH_MAX_COMMANDS, QUEUE_MAX_BYTES, QUEUE_MAX_COMMA
 use event_schemas::{BookId, Command, CommandId, Sequence};
 
 pub use clock::ClockError;
+pub use follow::{FOLLOWED_EVERY_EVENTS, follow};
 pub use start::{Replayed, StartError, replay};
 
 use crate::bound::{self, OutOfBounds};

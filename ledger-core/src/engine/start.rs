@@ -124,9 +124,9 @@ pub fn replay(
 /// How many decoded blocks wait at most to be applied.
 const READ_AHEAD_BLOCKS: usize = 4;
 
-struct DecodedBlock {
-    events: Vec<(Sequence, Event)>,
-    last: Sequence,
+pub(super) struct DecodedBlock {
+    pub(super) events: Vec<(Sequence, Event)>,
+    pub(super) last: Sequence,
 }
 
 /// Sends the blocks behind a sequence up to the head, decoded; or why that can't be done.
@@ -151,13 +151,13 @@ fn read_ahead(
     }
 }
 
-fn decode(block: &Block) -> Result<DecodedBlock, JournalFault> {
+pub(super) fn decode(block: &Block) -> Result<DecodedBlock, JournalFault> {
     let events: Result<Vec<_>, _> = block.events().collect();
     let events = events.map_err(|error| JournalFault::Damaged(error.to_string()))?;
     Ok(DecodedBlock { events, last: block.header().last_sequence() })
 }
 
-fn newest_checkpoint(
+pub(super) fn newest_checkpoint(
     reader: &mut dyn JournalReader,
     head: Head,
     checkpoints: &dyn Checkpoints,

@@ -13,6 +13,7 @@ pub mod past;
 mod place;
 mod runner;
 mod split;
+mod standby;
 
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt as _;

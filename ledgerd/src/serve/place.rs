@@ -18,6 +18,7 @@ use stores::rocks::RocksStore;
 
 use super::access::ALL_READ_MODELS;
 use super::make_private;
+use super::standby::Standby;
 use crate::config::Config;
 
 /// An open book.
@@ -101,8 +102,17 @@ fn in_postgres(config: &Config, options: &EmbeddedOptions, url: PostgresUrl) -> 
     postgres.lease_ttl = Duration::from_millis(config.journal.lease_ms);
     postgres.standby = config.journal.standby;
     postgres.allow_unsafe_server = config.journal.allow_unsafe_server;
-    let journal = PostgresJournal::open(&postgres)?;
-    let Beside { ids, rocks, notices, .. } = local.fit(&journal).context("the data folder")?;
+    let (journal, beside) = if config.journal.standby {
+        let waiting = Standby::in_postgres(local, &postgres.url, config.book_id())?;
+        let journal = PostgresJournal::open(&postgres)?;
+        let beside = waiting.end(&journal)?;
+        (journal, beside)
+    } else {
+        let journal = PostgresJournal::open(&postgres)?;
+        let beside = local.fit(&journal).context("the data folder")?;
+        (journal, beside)
+    };
+    let Beside { ids, rocks, notices, .. } = beside;
     let (feed, readers, lease) = (journal.postgres_reader(), journal.readers(), journal.watch());
     let feeds: Feeds = Arc::new(move || Box::new(readers()));
     let (journal, feed) = (Box::new(journal), Box::new(feed));
@@ -129,8 +139,17 @@ fn in_kafka(config: &Config, options: &EmbeddedOptions, url: KafkaUrl) -> anyhow
     kafka.lease_ttl = Duration::from_millis(config.journal.lease_ms);
     kafka.standby = config.journal.standby;
     kafka.allow_unsafe_server = config.journal.allow_unsafe_server;
-    let journal = KafkaJournal::open(&kafka)?;
-    let Beside { ids, rocks, notices, .. } = local.fit(&journal).context("the data folder")?;
+    let (journal, beside) = if config.journal.standby {
+        let waiting = Standby::in_kafka(local, &kafka.url, config.book_id())?;
+        let journal = KafkaJournal::open(&kafka)?;
+        let beside = waiting.end(&journal)?;
+        (journal, beside)
+    } else {
+        let journal = KafkaJournal::open(&kafka)?;
+        let beside = local.fit(&journal).context("the data folder")?;
+        (journal, beside)
+    };
+    let Beside { ids, rocks, notices, .. } = beside;
     let (feed, readers, lease) = (journal.kafka_reader(), journal.readers(), Some(journal.watch()));
     let feeds: Feeds = Arc::new(move || Box::new(readers()));
     let (journal, feed) = (Box::new(journal), Box::new(feed));

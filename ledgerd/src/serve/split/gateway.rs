@@ -4,14 +4,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use commands_api::grpc::{Gateway, GatewayOptions, PROTOCOL};
 use commands_api::{ApiParts, ApiState};
 use event_schemas::Sequence;
 use ledger_core::engine::Engine;
-use ledger_core::ports::CommandSink;
+use ledger_core::ports::{CommandSink, WriterState};
 use projections::ports::Rows;
 use stores::access_log::AccessJournal;
 use stores::embedded::FolderLock;
@@ -32,6 +32,9 @@ use crate::serve::{access, budgets, open_access_log, place};
 const LOOK: Duration = Duration::from_millis(10);
 const LOOK_IDLE: Duration = Duration::from_millis(25);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long a gateway that starts looks for the writer before it takes requests.
+const FIND_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// What a gateway has of its own.
 pub(super) struct Api {
@@ -110,6 +113,14 @@ impl Api {
                 Some(Arc::new(Gateway::start(options).map_err(anyhow::Error::msg)?))
             }
         };
+        // A writer that is there is found before the first request comes; one that is not is not waited for.
+        let until = Instant::now() + FIND_WITHIN;
+        while let Some(gateway) = &gateway
+            && gateway.status().writer == WriterState::Stopped
+            && Instant::now() < until
+        {
+            tokio::time::sleep(LOOK).await;
+        }
         let sink: Arc<dyn CommandSink> = match (&gateway, writing) {
             (Some(gateway), _) => Arc::<Gateway>::clone(gateway),
             (None, Some(writing)) => Arc::<Engine>::clone(&writing.engine),
