@@ -49,8 +49,9 @@ fn an_engine_goes_on_where_a_follower_came_to() {
     let parts = EngineParts { journal, ids, checkpoints: checkpoints.clone(), clock: hands.clock(), options };
     let engine = Engine::start(parts).unwrap();
     let replayed = engine.replayed();
-    assert_eq!((replayed.checkpoint, replayed.indexed), (Sequence(2 * 65_536), 0), "{replayed:?}");
-    assert_eq!(replayed.events, head.0 - 2 * 65_536);
+    // The digest is the last event of the block that crosses the multiple.
+    assert!(replayed.checkpoint >= Sequence(2 * 65_536) && replayed.indexed == 0, "{replayed:?}");
+    assert_eq!(replayed.events, head.0 - replayed.checkpoint.0);
     // What the first engine answered, the second answers again.
     let again = ask(&engine, vec![top_up(1_000 + 18 * 8_000 - 1, 10, 1)]).unwrap();
     let (Answer::Recorded { sequence, .. }, Answer::Recorded { sequence: first, .. }) =
