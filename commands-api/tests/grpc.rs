@@ -158,9 +158,12 @@ fn serving(engine: Engine, epoch: u64) -> Phase {
     Phase::Serving { sink: Arc::new(engine), epoch }
 }
 
+/// What a gateway says, and what is wrong with the writer.
+type Wrong = (&'static str, fn(&mut DoorOptions));
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_belong_is_told_why() {
-    let wrong: [(&str, fn(&mut DoorOptions)); 4] = [
+    let wrong: [Wrong; 4] = [
         ("does not have this cluster's secret", |options| options.secret = secret("t")),
         ("keeps book 2, the gateway serves book 1", |options| options.book = BookId::new(2).unwrap()),
         ("another journal", |options| options.origin = Arc::new(|| Ok(Some(Digest([2; 32]))))),

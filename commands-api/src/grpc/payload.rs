@@ -452,7 +452,7 @@ pub fn read_status(bytes: &[u8]) -> Result<EngineStatus, CodecError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use event_schemas::testing;
     use proptest::collection::vec;

@@ -44,7 +44,7 @@ pub(super) struct Standby {
 /// The data folder after the wait.
 enum Waited {
     /// It fits the journal, and is near its head.
-    Near(Beside),
+    Near(Box<Beside>),
     /// The journal had nothing yet.
     Unfit(Local),
 }
@@ -74,7 +74,7 @@ impl Standby {
     pub(super) fn end(self, journal: &dyn Journal) -> anyhow::Result<Beside> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
-            Ok(Ok(Waited::Near(beside))) => Ok(beside),
+            Ok(Ok(Waited::Near(beside))) => Ok(*beside),
             Ok(Ok(Waited::Unfit(local))) => local.fit(journal).context("the data folder"),
             Ok(Err(error)) => Err(error),
             Err(_) => anyhow::bail!("following the journal panicked"),
@@ -117,5 +117,5 @@ fn wait<R: Readable + 'static>(
             }
         }
     }
-    Ok(Waited::Near(beside))
+    Ok(Waited::Near(Box::new(beside)))
 }
