@@ -3,6 +3,7 @@
 //! keys lie in files of their own.
 
 mod bus;
+mod rates;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use stores::place::{JournalPlace, PlaceError};
 
 pub use bus::{KafkaConfig, RelayConfig};
+pub use rates::{MarginConfig, RatesConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -79,6 +81,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// Whether this server publishes them.
     pub relay: RelayConfig,
+    /// Where rates come from.
+    pub rates: RatesConfig,
 }
 
 /// Logs.
@@ -210,6 +214,7 @@ impl Default for Config {
             scrub: ScrubConfig::default(),
             kafka: KafkaConfig::default(),
             relay: RelayConfig::default(),
+            rates: RatesConfig::default(),
         }
     }
 }
@@ -325,6 +330,9 @@ impl Config {
         }
         if let Err(error) = self.kafka.cluster() {
             return wrong("kafka", &error.to_string());
+        }
+        if let Some((key, reason)) = self.rates.wrong() {
+            return wrong(key, &reason);
         }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");

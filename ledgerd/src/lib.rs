@@ -2,7 +2,7 @@
 //! starts the engine and the projection runner, and puts the API in front of them.
 //!
 //! `cli` what can be typed · `config` defaults, file, environment, flags · `serve` the running server · `telemetry` logs and
-//! metrics · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
+//! metrics · `rates` where rates come from · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
 
 pub mod backup;
 pub mod cli;
@@ -12,5 +12,6 @@ pub mod import;
 pub mod kafka;
 pub mod keys;
 mod progress;
+pub mod rates;
 pub mod serve;
 pub mod telemetry;
