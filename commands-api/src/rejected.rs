@@ -235,6 +235,12 @@ const fn window_in_words(window: LimitWindow) -> &'static str {
 /// The member of the body that a rejection is about. An account, a hold or an entry in the path has none.
 fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
     let member = match rejection {
+        // All that is asked stands in the quote.
+        Rejection::LimitExceeded { .. } | Rejection::InsufficientFunds { .. } | Rejection::CurrencyMismatch { .. }
+            if matches!(command, CommandBody::ConvertFunds(_)) =>
+        {
+            "quote"
+        }
         Rejection::EntryUnbalanced { .. } | Rejection::PostingsOutOfBounds { .. } => "postings",
         Rejection::AccountCodeInvalid => "code",
         Rejection::PeriodClosed { .. } if matches!(command, CommandBody::ClosePeriod(_)) => "through",
@@ -273,7 +279,6 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::ConvertedAmountZero
         | Rejection::QuoteMismatch { .. }
         | Rejection::CalendarMissing => return None,
-        // All that is asked stands in the quote.
         _ if matches!(command, CommandBody::ConvertFunds(_)) => "quote",
         Rejection::AccountExists { .. }
         | Rejection::SameAccount { .. }

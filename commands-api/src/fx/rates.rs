@@ -77,6 +77,7 @@ struct RatesAnswer {
     params(BookPath, RatesQuery),
     responses(
         (status = OK, description = "The rates.", body = RatesAnswer),
+        (status = 422),
     )
 )]
 pub(crate) async fn latest(call: Call) -> Outcome {
@@ -98,6 +99,7 @@ pub(crate) async fn latest(call: Call) -> Outcome {
     params(RateDatePath, RatesQuery),
     responses(
         (status = OK, description = "The rates.", body = RatesAnswer),
+        (status = 422),
     )
 )]
 pub(crate) async fn of_date(call: Call) -> Outcome {

@@ -134,7 +134,7 @@ mod tests {
 
         #[test]
         fn halves_go_to_the_even_one(whole in 0..1_000_u128, rest in 0..20_u128, divisor in 1..20_u128) {
-            prop_assume!(rest < divisor);
+            let rest = rest % divisor;
             let found = Quotient { whole, rest, divisor }.half_even().unwrap();
             let expected = match (2 * rest).cmp(&divisor) {
                 Ordering::Less => whole,
