@@ -260,7 +260,6 @@ fn streams_reach_what_they_should() {
         "rate_sheet_invalid",
         "same_currency",
         "rate_sheet_not_found",
-        "rate_not_found",
         "quote_expired",
         "converted_amount_zero",
         "quote_mismatch",
