@@ -25,6 +25,8 @@ FreezeIgnored        ledger-core   rules
 LimitIgnored         ledger-core   rules
 FeeRoundedUp         ledger-core   rules
 PeriodIgnored        ledger-core   rules
+CustomerRoundedUp    ledger-core   rules
+StaleSheetAccepted   ledger-core   rules
 IdForgotten          stores        ids
 ConflictUnnoticed    ledger-core   engine
 TimeBackwards        ledger-core   engine

@@ -157,7 +157,7 @@ struct HttpArgs {
     /// Connections, each with one request under way: 1,16,64,256
     #[arg(long, value_delimiter = ',')]
     connections: Vec<usize>,
-    /// Which accounts move money: uniform, hot or both
+    /// Which accounts move money: uniform, hot; or what else is done: conversions, exchange
     #[arg(long, value_enum, value_delimiter = ',')]
     load: Vec<Load>,
     /// Whether read models are kept: on, off or both

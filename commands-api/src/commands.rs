@@ -82,6 +82,8 @@ pub(crate) async fn get(call: Call) -> Outcome {
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::RateSheetPublished(_)
+        | EventBody::ConversionPosted(_)
         | EventBody::JournalRestored(_)
         | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => None,

@@ -244,7 +244,9 @@ fn about(command: &CommandBody) -> Option<AccountId> {
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
+        | CommandBody::ConvertFunds(_) => None,
     }
 }
 

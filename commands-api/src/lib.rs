@@ -33,6 +33,7 @@ mod entries;
 mod events;
 mod fee_rules;
 pub mod grpc;
+mod fx;
 mod headroom;
 mod holds;
 mod idempotency;
@@ -67,11 +68,13 @@ use axum::extract::{Request, State};
 use event_schemas::bounds::BATCH_BODY_MAX_BYTES;
 
 pub use admission::Budgets;
+pub use fx::{QuoteKeys, QuoteKeysInvalid, Quotes};
 pub use keys::{ApiSecret, KeyDirectory, KeyFault, KeyRecord, KeyRing, Scope};
 pub use openapi::openapi;
 pub use state::{ApiParts, ApiState, Feeds};
 
 use call::unmatched;
+use fx::{conversions, exposure, quotes, rates, sheets};
 use observe::RouteMetrics;
 use problem::Code;
 use routes::{Route, routes};
@@ -109,6 +112,9 @@ fn routes() -> Vec<Route> {
         settings::fee_rules,
         settings::calendar,
         settings::period,
+        rates::latest,
+        rates::of_date,
+        exposure::get,
     ]);
     routes.extend(routes![
         accounts::list,
@@ -129,6 +135,9 @@ fn routes() -> Vec<Route> {
         transfers::post,
         transfers::up_to,
         entries::post,
+        quotes::make,
+        conversions::post,
+        sheets::publish,
         reversals::post,
         batches::post => BATCH_BODY_MAX_BYTES,
         headroom::get,

@@ -20,6 +20,11 @@ pub(crate) enum Action {
         sets_terms: bool,
     },
     PostEntry,
+    /// For a tier that the caller names, or without.
+    Convert {
+        names_tier: bool,
+    },
+    PublishRateSheet,
     PlaceHold,
     CaptureHold,
     VoidHold,
@@ -61,6 +66,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::Withdraw
         | Action::Transfer { .. }
         | Action::PostEntry
+        | Action::Convert { .. }
         | Action::PlaceHold
         | Action::CaptureHold
         | Action::VoidHold
@@ -72,6 +78,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::SetLimits
         | Action::PublishCalendar
         | Action::SetFeeRule
+        | Action::PublishRateSheet
         | Action::ClosePeriod => Scope::Admin,
         Action::ReadBook
         | Action::ListAccounts
@@ -97,6 +104,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
     }
     match action {
         Action::Transfer { sets_terms: false }
+        | Action::Convert { names_tier: false }
         | Action::SetPreferences
         | Action::ListAccounts
         | Action::ReadAccount
@@ -105,6 +113,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ReadLimits
         | Action::ReadNotifications => Ruling::IfOwn,
         Action::Transfer { sets_terms: true } => Ruling::Denied("a customer's key can't set a fee or effective_on"),
+        Action::Convert { names_tier: true } => Ruling::Denied("a customer's key can't name a tier"),
         Action::ReadBook | Action::ReadSettings => Ruling::Allowed,
         Action::OpenAccount
         | Action::FreezeAccount
@@ -120,6 +129,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::SetLimits
         | Action::PublishCalendar
         | Action::SetFeeRule
+        | Action::PublishRateSheet
         | Action::ClosePeriod
         | Action::ReadTrialBalance
         | Action::ReadEvents
@@ -171,6 +181,9 @@ mod tests {
             (Action::Transfer { sets_terms: false }, "-y-y", "-o-o"),
             (Action::Transfer { sets_terms: true }, "-y-y", "----"),
             (Action::PostEntry, "-y-y", "----"),
+            (Action::Convert { names_tier: false }, "-y-y", "-o-o"),
+            (Action::Convert { names_tier: true }, "-y-y", "----"),
+            (Action::PublishRateSheet, "--yy", "----"),
             (Action::PlaceHold, "-y-y", "----"),
             (Action::CaptureHold, "-y-y", "----"),
             (Action::VoidHold, "-y-y", "----"),

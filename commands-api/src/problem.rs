@@ -180,6 +180,30 @@ codes! {
     VersionNotNewer, "version_not_newer", CONFLICT, "The version is not above the one applied last";
     /// A calendar that is out of order.
     CalendarInvalid, "calendar_invalid", UNPROCESSABLE_ENTITY, "The calendar is invalid";
+    /// A rate sheet that can't be.
+    RateSheetInvalid, "rate_sheet_invalid", UNPROCESSABLE_ENTITY, "The rate sheet is invalid";
+    /// A text that is no rate, or one of zero.
+    RateInvalid, "rate_invalid", UNPROCESSABLE_ENTITY, "The rate is not a decimal above zero";
+    /// Nothing to convert.
+    SameCurrency, "same_currency", UNPROCESSABLE_ENTITY, "Both amounts are in the same currency";
+    /// No sheet, or no longer this one.
+    RateSheetNotFound, "rate_sheet_not_found", UNPROCESSABLE_ENTITY, "There is no such rate sheet";
+    /// The sheet is over.
+    RateSheetStale, "rate_sheet_stale", UNPROCESSABLE_ENTITY, "The rate sheet is no longer valid";
+    /// The pair is not on the sheet.
+    RateNotFound, "rate_not_found", UNPROCESSABLE_ENTITY, "The rate sheet has no such currency";
+    /// Too late.
+    QuoteExpired, "quote_expired", UNPROCESSABLE_ENTITY, "The quote has expired";
+    /// Too little.
+    ConvertedAmountZero, "converted_amount_zero", UNPROCESSABLE_ENTITY, "The converted amount rounds to zero";
+    /// The book comes to other amounts.
+    QuoteMismatch, "quote_mismatch", UNPROCESSABLE_ENTITY, "The quote is not what the rate sheet gives";
+    /// The quote is of another customer or principal.
+    QuoteOfAnother, "quote_of_another", UNPROCESSABLE_ENTITY, "The quote was made for somebody else";
+    /// Not a quote, or not of this server.
+    QuoteInvalid, "quote_invalid", UNPROCESSABLE_ENTITY, "This is not a quote that was made here";
+    /// The server makes no quotes.
+    QuotesOff, "quotes_off", SERVICE_UNAVAILABLE, "This server makes no quotes";
     /// Another item of a linked batch was refused.
     LinkedItemRefused, "linked_item_refused", UNPROCESSABLE_ENTITY, "Another command of the linked batch was refused";
     /// Not enough money, overdraft included.
@@ -248,6 +272,15 @@ impl From<&Rejection> for Code {
             Rejection::PeriodNotOver { .. } => Self::PeriodNotOver,
             Rejection::VersionNotNewer { .. } => Self::VersionNotNewer,
             Rejection::CalendarInvalid { .. } => Self::CalendarInvalid,
+            Rejection::RateSheetInvalid { .. } => Self::RateSheetInvalid,
+            Rejection::SameCurrency { .. } => Self::SameCurrency,
+            Rejection::RateSheetNotFound { .. } => Self::RateSheetNotFound,
+            Rejection::RateSheetStale { .. } => Self::RateSheetStale,
+            Rejection::RateNotFound { .. } => Self::RateNotFound,
+            Rejection::QuoteExpired { .. } => Self::QuoteExpired,
+            Rejection::ConvertedAmountZero => Self::ConvertedAmountZero,
+            Rejection::QuoteMismatch { .. } => Self::QuoteMismatch,
+            Rejection::QuoteOfAnother { .. } => Self::QuoteOfAnother,
             Rejection::LinkedItemRefused { .. } => Self::LinkedItemRefused,
             Rejection::AccountCodeInvalid => Self::AccountCodeInvalid,
             Rejection::AccountExists { .. } => Self::AccountExists,

@@ -28,6 +28,7 @@ pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: 
     let own = match command {
         CommandBody::PostTransfer(transfer) => Some(transfer.from),
         CommandBody::TransferUpTo(transfer) => Some(transfer.from),
+        CommandBody::ConvertFunds(convert) => Some(convert.from),
         CommandBody::OpenAccount(_)
         | CommandBody::FreezeAccount(_)
         | CommandBody::UnfreezeAccount(_)
@@ -43,7 +44,8 @@ pub(crate) fn observed(rejection: &Rejection, command: &CommandBody, principal: 
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_) => None,
     };
     let is_own = own.is_some() && account(rejection) == own;
     if principal.customer.is_some() && shows_figures(rejection) && !is_own {
@@ -79,6 +81,7 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::AccountFrozen { account }
         | Rejection::AccountNotFrozen { account }
         | Rejection::CurrencyMismatch { account, .. }
+        | Rejection::QuoteOfAnother { account }
         | Rejection::HoldNotPossible { account }
         | Rejection::AccountHasHolds { account, .. }
         | Rejection::AccountNotEmpty { account, .. }
@@ -109,6 +112,14 @@ const fn account(rejection: &Rejection) -> Option<AccountId> {
         | Rejection::PeriodNotOver { .. }
         | Rejection::VersionNotNewer { .. }
         | Rejection::CalendarInvalid { .. }
+        | Rejection::RateSheetInvalid { .. }
+        | Rejection::SameCurrency { .. }
+        | Rejection::RateSheetNotFound { .. }
+        | Rejection::RateSheetStale { .. }
+        | Rejection::RateNotFound { .. }
+        | Rejection::QuoteExpired { .. }
+        | Rejection::ConvertedAmountZero
+        | Rejection::QuoteMismatch { .. }
         | Rejection::CalendarMissing => None,
     }
 }
@@ -122,12 +133,14 @@ fn currency(command: &CommandBody) -> Option<Currency> {
         CommandBody::PlaceHold(hold) => Some(hold.amount.currency),
         CommandBody::CaptureHold(capture) => Some(capture.amount.currency),
         CommandBody::TransferUpTo(transfer) => Some(transfer.at_most.currency),
+        CommandBody::ConvertFunds(convert) => Some(convert.sold.currency),
         CommandBody::SetLimits(limits) => Some(limits.currency),
         CommandBody::SetFeeRule(rule) => Some(rule.currency),
         CommandBody::PostEntry(_)
         | CommandBody::PublishCalendar(_)
         | CommandBody::ClosePeriod(_)
         | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
         | CommandBody::VoidHold(_)
         | CommandBody::ReverseEntry(_)
         | CommandBody::FreezeAccount(_)
@@ -171,6 +184,13 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         Rejection::PeriodNotOver { today } => Some(format!("today is {today}")),
         Rejection::VersionNotNewer { applied } => Some(format!("version {applied} was applied last")),
         Rejection::CalendarInvalid { place } => Some(format!("the start at place {place} is wrong")),
+        Rejection::RateSheetInvalid { part } => Some(format!("its {} can't be", part.name())),
+        Rejection::SameCurrency { currency } => Some(format!("both amounts are in {currency}")),
+        Rejection::RateSheetNotFound { newest: 0 } => Some("no rate sheet was published".to_owned()),
+        Rejection::RateSheetNotFound { newest } => Some(format!("the newest rate sheet has version {newest}")),
+        Rejection::RateSheetStale { valid_until } => Some(format!("the rate sheet was valid until {valid_until}")),
+        Rejection::RateNotFound { currency } => Some(format!("the rate sheet has no {currency}")),
+        Rejection::QuoteExpired { expires_at } => Some(format!("the quote expired at {expires_at}")),
         Rejection::LinkedItemRefused { item, command } => {
             Some(format!("item {item} of the batch, command {command}, was refused"))
         }
@@ -197,6 +217,9 @@ fn sentence(rejection: &Rejection, currency: Option<Currency>) -> Option<String>
         | Rejection::LimitNotPositive
         | Rejection::FeeRuleInvalid
         | Rejection::CalendarMissing
+        | Rejection::ConvertedAmountZero
+        | Rejection::QuoteMismatch { .. }
+        | Rejection::QuoteOfAnother { .. }
         | Rejection::BalanceOverflow { .. } => None,
     }
 }
@@ -212,12 +235,19 @@ const fn window_in_words(window: LimitWindow) -> &'static str {
 /// The member of the body that a rejection is about. An account, a hold or an entry in the path has none.
 fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
     let member = match rejection {
+        // All that is asked stands in the quote.
+        Rejection::LimitExceeded { .. } | Rejection::InsufficientFunds { .. } | Rejection::CurrencyMismatch { .. }
+            if matches!(command, CommandBody::ConvertFunds(_)) =>
+        {
+            "quote"
+        }
         Rejection::EntryUnbalanced { .. } | Rejection::PostingsOutOfBounds { .. } => "postings",
         Rejection::AccountCodeInvalid => "code",
         Rejection::PeriodClosed { .. } if matches!(command, CommandBody::ClosePeriod(_)) => "through",
         Rejection::PeriodClosed { .. } | Rejection::EffectiveDateOutOfRange { .. } => "effective_on",
         Rejection::PeriodNotOver { .. } => "through",
         Rejection::VersionNotNewer { .. } => "version",
+        Rejection::RateSheetInvalid { part } => part.name(),
         Rejection::CalendarInvalid { place } => return Some(format!("#/starts/{place}")),
         Rejection::ExpiryOutOfRange { .. } => "expires_at",
         Rejection::LimitExceeded { .. } => amount_member(command),
@@ -241,7 +271,15 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::LinkedItemRefused { .. }
         | Rejection::LimitNotPositive
         | Rejection::FeeRuleInvalid
+        | Rejection::SameCurrency { .. }
+        | Rejection::RateSheetNotFound { .. }
+        | Rejection::RateSheetStale { .. }
+        | Rejection::RateNotFound { .. }
+        | Rejection::QuoteExpired { .. }
+        | Rejection::ConvertedAmountZero
+        | Rejection::QuoteMismatch { .. }
         | Rejection::CalendarMissing => return None,
+        _ if matches!(command, CommandBody::ConvertFunds(_)) => "quote",
         Rejection::AccountExists { .. }
         | Rejection::SameAccount { .. }
         | Rejection::AccountNotFound { .. }
@@ -249,6 +287,7 @@ fn pointer(rejection: &Rejection, command: &CommandBody) -> Option<String> {
         | Rejection::AccountFrozen { .. }
         | Rejection::AccountNotFrozen { .. }
         | Rejection::CurrencyMismatch { .. }
+        | Rejection::QuoteOfAnother { .. }
         | Rejection::HoldNotPossible { .. }
         | Rejection::AccountHasHolds { .. }
         | Rejection::AccountNotEmpty { .. }
@@ -301,6 +340,8 @@ fn account_member(account: AccountId, command: &CommandBody) -> Option<String> {
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
         | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
+        | CommandBody::ConvertFunds(_)
         | CommandBody::PostTransfer(_) => None,
     }
 }

@@ -176,7 +176,7 @@ fn position(bytes: &[u8]) -> Result<StatementCursor, Problem> {
 
 fn line_json(line: StatementLine, shows_actor: bool) -> LineJson {
     let (hold, reverses) = match line.origin {
-        EntryOrigin::Command(_) => (None, None),
+        EntryOrigin::Command(_) | EntryOrigin::Conversion => (None, None),
         EntryOrigin::Capture(hold) => (Some(hold), None),
         EntryOrigin::Reversal(entry) => (None, Some(entry)),
     };

@@ -123,7 +123,9 @@ pub(crate) fn opened(body: &CommandBody) -> Option<AccountId> {
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
+        | CommandBody::ConvertFunds(_) => None,
     }
 }
 

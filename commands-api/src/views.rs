@@ -30,6 +30,22 @@ impl Serialize for AmountJson {
     }
 }
 
+/// An amount with its currency.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MoneyAmount)]
+pub(crate) struct MoneyJson {
+    #[schema(value_type = types::Amount)]
+    amount: AmountJson,
+    #[schema(value_type = types::CurrencyCode)]
+    currency: String,
+}
+
+impl From<Money> for MoneyJson {
+    fn from(money: Money) -> Self {
+        Self { amount: money.into(), currency: money.currency.to_string() }
+    }
+}
+
 /// An account, with its balance now.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]

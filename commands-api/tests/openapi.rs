@@ -60,9 +60,13 @@ fn everything_is_described() {
         let open = operation["security"] == json!([]);
         assert_eq!(open, !path.starts_with("/v1/books/"), "{method} {path} needs a key");
         assert_eq!(operation["responses"].get("401").is_none(), open, "{method} {path}");
-        // A command has an identity: in the header, or in each item of a batch.
+        // A command has an identity: in the header, in each item of a batch, or in a quote.
         let key = parameter(operation, "Idempotency-Key").is_some();
-        assert_eq!(key, method == "post" && !path.ends_with("/batches"), "{method} {path}");
+        assert_eq!(
+            key,
+            method == "post" && !["/batches", "/quotes", "/conversions"].iter().any(|of| path.ends_with(of)),
+            "{method} {path}"
+        );
     }
 }
 

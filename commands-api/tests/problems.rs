@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use commands_api::problem::Code;
-use commands_api::{ApiState, Budgets, KeyFault, KeyRing, router};
+use commands_api::{ApiState, Budgets, KeyFault, KeyRing, QuoteKeys, Quotes, router};
 use common::{ADMIN, Answered, Asked, NOON, READER, Script, Scripted, ask, parts, scripted};
 use event_schemas::limits::LimitWindow;
 use event_schemas::{AccountId, CivilDate, CommandId, Currency, Rejection, Sequence};
@@ -154,6 +154,32 @@ async fn provoke(code: Code) -> Answered {
         Code::PeriodNotOver => transfer(rejected(Rejection::PeriodNotOver { today: NOON.date_utc() })),
         Code::VersionNotNewer => transfer(rejected(Rejection::VersionNotNewer { applied: 7 })),
         Code::CalendarInvalid => transfer(rejected(Rejection::CalendarInvalid { place: 1 })),
+        Code::RateSheetInvalid => {
+            transfer(rejected(Rejection::RateSheetInvalid { part: event_schemas::rates::SheetPart::Rates }))
+        }
+        Code::RateInvalid => {
+            let (router, _) = scripted(Vec::new());
+            let body = r#"{"version":1,"pivot":"EUR","source":"s","quoted_on":"2026-01-01","fetched_at":"x","valid_until":"x",
+                "quote_seconds":30,"rates":[{"currency":"USD","per_pivot":"0"}],"margins":[{"margin_ppm":0}]}"#;
+            ask(&router, "POST", "/v1/books/1/rate-sheets").key(ADMIN).idempotent("k").body(body)
+        }
+        Code::SameCurrency => transfer(rejected(Rejection::SameCurrency { currency: eur })),
+        Code::RateSheetNotFound => transfer(rejected(Rejection::RateSheetNotFound { newest: 7 })),
+        Code::RateSheetStale => transfer(rejected(Rejection::RateSheetStale { valid_until: NOON })),
+        Code::RateNotFound => transfer(rejected(Rejection::RateNotFound { currency: eur })),
+        Code::QuoteExpired => transfer(rejected(Rejection::QuoteExpired { expires_at: NOON })),
+        Code::ConvertedAmountZero => transfer(rejected(Rejection::ConvertedAmountZero)),
+        Code::QuoteMismatch => transfer(rejected(Rejection::QuoteMismatch { sold_minor: 5, bought_minor: 4 })),
+        Code::QuoteOfAnother => transfer(rejected(Rejection::QuoteOfAnother { account })),
+        Code::QuoteInvalid => {
+            let mut parts = parts(Scripted::of(Vec::new()), None);
+            parts.quotes = Some(Quotes::new(QuoteKeys::parse(&"7f".repeat(32)).unwrap()));
+            ask(&router(ApiState::new(parts)), "POST", "/v1/books/1/conversions").key(ADMIN).body(r#"{"quote":"AAAA"}"#)
+        }
+        Code::QuotesOff => {
+            let (router, _) = scripted(Vec::new());
+            ask(&router, "POST", "/v1/books/1/conversions").key(ADMIN).body(r#"{"quote":"AAAA"}"#)
+        }
         Code::LinkedItemRefused => transfer(rejected(Rejection::LinkedItemRefused { item: 1, command: hold })),
         Code::OriginalNotFound => transfer(rejected(Rejection::OriginalNotFound { entry: hold })),
         Code::OriginalNotAnEntry => transfer(rejected(Rejection::OriginalNotAnEntry { entry: hold })),

@@ -249,6 +249,7 @@ async fn the_book_and_its_trial_balance() {
         "balances": 6,
         "limits": 6,
         "notifications": 6,
+        "rates": 6,
         "settings": 6,
         "statements": 6,
         "trial_balance": 6

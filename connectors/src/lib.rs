@@ -1,5 +1,6 @@
-//! The outside world: [`csv_import`] turns a bank's CSV files into commands over the HTTP API; [`kafka`] publishes the journal to
+//! The outside world: [`csv_import`] turns a bank's CSV files into commands over the HTTP API; [`fx`] asks for rates; [`kafka`] publishes the journal to
 //! a bus and reads it there. Mail, webhooks and bill providers come to live here too, one folder each.
 
 pub mod csv_import;
+pub mod fx;
 pub mod kafka;

@@ -28,9 +28,9 @@ pub const BLOCK_MAX_BYTES: usize = 900 * 1024;
 /// The most bytes of one event in canonical form.
 pub const EVENT_MAX_BYTES: usize = 64 * 1024;
 
-/// The most events that one command causes: its verdict, the system accounts it opens (clearing and fee), and what it charges
-/// to a limit or gives back.
-pub const EVENTS_PER_COMMAND_MAX: usize = 4;
+/// The most events that one command causes: its verdict, the system accounts it opens (clearing and fee; of a conversion two
+/// positions, margin and rounding), and what it charges to a limit or gives back.
+pub const EVENTS_PER_COMMAND_MAX: usize = 6;
 
 /// The most commands handed to the engine in one submission.
 pub const BATCH_MAX_COMMANDS: usize = 8_190;
@@ -67,6 +67,33 @@ pub const CALENDAR_DAYS_MAX: usize = 800;
 
 /// The highest rate of a fee, in millionths of the amount: all of it.
 pub const FEE_RATE_MAX_PPM: u32 = 1_000_000;
+
+/// The most significant digits of a rate.
+pub const RATE_DIGITS_MAX: u32 = 14;
+
+/// The most decimals of a rate.
+pub const RATE_SCALE_MAX: u8 = 14;
+
+/// The most rates of a rate sheet.
+pub const SHEET_RATES_MAX: usize = 256;
+
+/// The most margin rules of a rate sheet.
+pub const MARGIN_RULES_MAX: usize = 256;
+
+/// The highest margin, in millionths of the mid: a half.
+pub const MARGIN_MAX_PPM: u32 = 500_000;
+
+/// The longest name of a source of rates, or of a tier of customers, in bytes.
+pub const RATE_NAME_MAX_BYTES: usize = 32;
+
+/// How many rate sheets the book keeps at hand, the newest: quotes of an older one are refused.
+pub const RATE_SHEETS_KEPT: usize = 16;
+
+/// How far after the time of recording a rate sheet may end, in days.
+pub const SHEET_VALID_MAX_DAYS: i64 = 366;
+
+/// The longest that a quote may last, in seconds.
+pub const QUOTE_SECONDS_MAX: u32 = 3_600;
 
 /// The highest version of limits, calendars, fee rules and preferences that the API takes: 2^53 - 1, up to which readers of JSON
 /// keep whole numbers exact, and far from where no version could follow.

@@ -15,6 +15,7 @@ use crate::ids::{AccountId, CommandId, PrincipalId};
 pub use crate::limits::{Caps, PublishCalendar, SetLimits};
 use crate::money::{Money, Postings, Side};
 pub use crate::notices::{NoticeChannel, NoticeTopic, SetNotificationPreferences};
+pub use crate::rates::{ConvertFunds, FixedSide, MarginRule, PublishRateSheet, QuotedRate};
 pub use crate::records::ClosePeriod;
 pub use crate::reversal::{ReverseEntry, ReversedPart};
 
@@ -340,6 +341,10 @@ pub enum CommandBody {
     ClosePeriod(ClosePeriod),
     /// A customer says what to be told.
     SetNotificationPreferences(SetNotificationPreferences),
+    /// A rate sheet is published.
+    PublishRateSheet(PublishRateSheet),
+    /// Money of a customer is converted by a quote.
+    ConvertFunds(ConvertFunds),
 }
 
 /// The bit of a command type's number that stands for a fee by the rule.
@@ -367,6 +372,8 @@ impl CommandBody {
             Self::SetFeeRule(_) => "set_fee_rule",
             Self::ClosePeriod(_) => "close_period",
             Self::SetNotificationPreferences(_) => "set_notification_preferences",
+            Self::PublishRateSheet(_) => "publish_rate_sheet",
+            Self::ConvertFunds(_) => "convert_funds",
         }
     }
 
@@ -457,6 +464,14 @@ impl CommandBody {
                 out.push(18);
                 preferences.encode(out);
             }
+            Self::PublishRateSheet(sheet) => {
+                out.push(19);
+                sheet.encode(out);
+            }
+            Self::ConvertFunds(convert) => {
+                out.push(20);
+                convert.encode(out);
+            }
         }
     }
 
@@ -504,6 +519,8 @@ impl CommandBody {
             16 => Self::SetFeeRule(SetFeeRule::decode(reader)?),
             17 => Self::ClosePeriod(ClosePeriod::decode(reader)?),
             18 => Self::SetNotificationPreferences(SetNotificationPreferences::decode(reader)?),
+            19 => Self::PublishRateSheet(PublishRateSheet::decode(reader)?),
+            20 => Self::ConvertFunds(ConvertFunds::decode(reader)?),
             tag => return Err(CodecError::UnknownTag { what: "command type", tag: tag.into() }),
         })
     }

@@ -14,6 +14,8 @@ pub enum EntryOrigin {
     Capture(CommandId),
     /// The reversal of the entry of this command.
     Reversal(CommandId),
+    /// A conversion.
+    Conversion,
 }
 
 impl EntryOrigin {
@@ -23,13 +25,14 @@ impl EntryOrigin {
             Self::Command(kind) => kind.name(),
             Self::Capture(_) => "capture",
             Self::Reversal(_) => "reversal",
+            Self::Conversion => "conversion",
         }
     }
 
     /// The hold that was captured, or the command whose entry was reversed.
     pub const fn about(self) -> Option<CommandId> {
         match self {
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Conversion => None,
             Self::Capture(about) | Self::Reversal(about) => Some(about),
         }
     }
@@ -39,6 +42,7 @@ impl EntryOrigin {
         match (name, about) {
             ("capture", Some(hold)) => Some(Self::Capture(hold)),
             ("reversal", Some(entry)) => Some(Self::Reversal(entry)),
+            ("conversion", None) => Some(Self::Conversion),
             (name, None) => EntryKind::ALL.into_iter().find(|kind| kind.name() == name).map(Self::Command),
             _ => None,
         }
@@ -80,6 +84,12 @@ impl EventBody {
                 reference: &reversed.reference,
                 postings: &reversed.postings,
             },
+            Self::ConversionPosted(conversion) => Entry {
+                origin: EntryOrigin::Conversion,
+                effective_on: conversion.effective_on,
+                reference: &conversion.reference,
+                postings: &conversion.postings,
+            },
             Self::BookOpened(_)
             | Self::AccountOpened(_)
             | Self::AccountFrozen(_)
@@ -98,6 +108,7 @@ impl EventBody {
             | Self::FeeRuleSet(_)
             | Self::PeriodClosed(_)
             | Self::NotificationPreferencesSet(_)
+            | Self::RateSheetPublished(_)
             | Self::JournalRestored(_)
             | Self::ControlRecorded(_)
             | Self::AccessLogged(_) => return None,
@@ -112,10 +123,11 @@ mod tests {
     #[test]
     fn an_origin_is_its_name_and_what_it_is_about() {
         let id = CommandId(7);
-        let all = EntryKind::ALL
-            .map(EntryOrigin::Command)
-            .into_iter()
-            .chain([EntryOrigin::Capture(id), EntryOrigin::Reversal(id)]);
+        let all = EntryKind::ALL.map(EntryOrigin::Command).into_iter().chain([
+            EntryOrigin::Capture(id),
+            EntryOrigin::Reversal(id),
+            EntryOrigin::Conversion,
+        ]);
         for origin in all {
             assert_eq!(EntryOrigin::from_parts(origin.name(), origin.about()), Some(origin));
             let other = if origin.about().is_some() { None } else { Some(id) };

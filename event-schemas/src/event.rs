@@ -19,6 +19,7 @@ use crate::ids::{BookId, CommandId, Epoch, PrincipalId, Sequence};
 pub use crate::limits::{LimitCharged, LimitReleased, PublishCalendar, SetLimits};
 use crate::money::Postings;
 pub use crate::notices::SetNotificationPreferences;
+pub use crate::rates::{ConversionPosted, PublishRateSheet};
 pub use crate::records::{AccessLogged, ClosePeriod, JournalRestored};
 use crate::rejection::Rejection;
 pub use crate::reversal::EntryReversed;
@@ -289,6 +290,12 @@ pub enum EventBody {
     /// Something happened in the control plane. Only in the control journal; boxed, so that the book's events stay small.
     #[serde(rename = "ledger.control.recorded.v1")]
     ControlRecorded(Box<ControlRecorded>),
+    /// A rate sheet was published.
+    #[serde(rename = "ledger.rate_sheet.published.v1")]
+    RateSheetPublished(PublishRateSheet),
+    /// Money was converted. Boxed, as it is larger than the rest.
+    #[serde(rename = "ledger.conversion.posted.v1")]
+    ConversionPosted(Box<ConversionPosted>),
 }
 
 impl EventBody {
@@ -319,11 +326,13 @@ impl EventBody {
             Self::JournalRestored(_) => (22, 1),
             Self::AccessLogged(_) => (23, 1),
             Self::ControlRecorded(_) => (24, 1),
+            Self::RateSheetPublished(_) => (25, 1),
+            Self::ConversionPosted(_) => (26, 1),
         }
     }
 
     /// The names of all types, in the order of their numbers.
-    pub const TYPE_NAMES: [&'static str; 24] = [
+    pub const TYPE_NAMES: [&'static str; 26] = [
         "ledger.book.opened.v1",
         "ledger.account.opened.v1",
         "ledger.account.frozen.v1",
@@ -348,6 +357,8 @@ impl EventBody {
         "ledger.journal.restored.v1",
         "ledger.access.logged.v1",
         "ledger.control.recorded.v1",
+        "ledger.rate_sheet.published.v1",
+        "ledger.conversion.posted.v1",
     ];
 
     /// The type's name with its version, as in JSON and in CloudEvents.
@@ -377,6 +388,8 @@ impl EventBody {
             Self::JournalRestored(_) => "ledger.journal.restored.v1",
             Self::AccessLogged(_) => "ledger.access.logged.v1",
             Self::ControlRecorded(_) => "ledger.control.recorded.v1",
+            Self::RateSheetPublished(_) => "ledger.rate_sheet.published.v1",
+            Self::ConversionPosted(_) => "ledger.conversion.posted.v1",
         }
     }
 
@@ -430,6 +443,8 @@ impl EventBody {
             Self::JournalRestored(restored) => restored.encode(out),
             Self::AccessLogged(access) => access.encode(out),
             Self::ControlRecorded(recorded) => recorded.encode(out),
+            Self::RateSheetPublished(sheet) => sheet.encode(out),
+            Self::ConversionPosted(conversion) => conversion.encode(out),
         }
     }
 
@@ -474,6 +489,8 @@ impl EventBody {
             22 => Self::JournalRestored(JournalRestored::decode(reader)?),
             23 => Self::AccessLogged(AccessLogged::decode(reader)?),
             24 => Self::ControlRecorded(Box::new(ControlRecorded::decode(reader)?)),
+            25 => Self::RateSheetPublished(PublishRateSheet::decode(reader)?),
+            26 => Self::ConversionPosted(Box::new(ConversionPosted::decode(reader)?)),
             other => return Err(CodecError::UnknownTag { what: "event type", tag: other.into() }),
         })
     }

@@ -23,6 +23,7 @@ pub mod ids;
 pub mod limits;
 pub mod money;
 pub mod notices;
+pub mod rates;
 pub mod records;
 pub mod rejection;
 pub mod reversal;

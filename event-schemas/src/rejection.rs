@@ -10,6 +10,7 @@ use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
 use crate::ids::{AccountId, CommandId};
 use crate::limits::LimitWindow;
+use crate::rates::SheetPart;
 
 /// A standing condition for which a command was refused, with what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +72,54 @@ pub enum Rejection {
     CalendarInvalid {
         /// The place of the first start that is wrong, from 0.
         place: u32,
+    },
+    /// A part of the rate sheet can't be.
+    RateSheetInvalid {
+        /// Which part.
+        part: SheetPart,
+    },
+    /// Both amounts of a conversion are of one currency.
+    SameCurrency {
+        /// The currency.
+        currency: Currency,
+    },
+    /// The rate sheet of this version is not at hand: it never was, or newer ones have taken its place.
+    RateSheetNotFound {
+        /// The version of the newest sheet; zero if there is none.
+        newest: u64,
+    },
+    /// The rate sheet is no longer valid.
+    RateSheetStale {
+        /// Until when it was.
+        valid_until: Timestamp,
+    },
+    /// The rate sheet has no rate of a currency.
+    RateNotFound {
+        /// The currency.
+        currency: Currency,
+    },
+    /// The quote has expired.
+    QuoteExpired {
+        /// Until when it could be used.
+        expires_at: Timestamp,
+    },
+    /// The other amount rounds to zero.
+    ConvertedAmountZero,
+    /// By the sheet, other amounts come out than the quote promised.
+    QuoteMismatch {
+        /// What is sold by the sheet, in minor units.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        sold_minor: i128,
+        /// What is bought.
+        #[serde(with = "minor_text")]
+        #[schemars(with = "String", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
+        bought_minor: i128,
+    },
+    /// An account of a conversion is not of the owner that the quote was made for.
+    QuoteOfAnother {
+        /// The account.
+        account: AccountId,
     },
     /// An account with this id exists.
     AccountExists {
@@ -275,7 +324,15 @@ impl Rejection {
             Self::AccountCodeInvalid => 140,
             Self::VersionNotNewer { .. } => 141,
             Self::CalendarInvalid { .. } => 142,
+            Self::RateSheetInvalid { .. } => 143,
+            Self::SameCurrency { .. } => 144,
+            Self::RateSheetNotFound { .. } => 145,
+            Self::RateSheetStale { .. } => 146,
+            Self::RateNotFound { .. } => 147,
+            Self::QuoteExpired { .. } => 148,
+            Self::ConvertedAmountZero => 149,
             Self::AccountExists { .. } => 150,
+            Self::QuoteMismatch { .. } => 151,
             Self::HoldNotFound { .. } => 152,
             Self::HoldNotOpen { .. } => 154,
             Self::HoldExpired { .. } => 155,
@@ -291,6 +348,7 @@ impl Rejection {
             Self::AccountFrozen { .. } => 190,
             Self::AccountNotFrozen { .. } => 200,
             Self::CurrencyMismatch { .. } => 210,
+            Self::QuoteOfAnother { .. } => 211,
             Self::HoldNotPossible { .. } => 212,
             Self::TooManyHolds { .. } => 214,
             Self::EntryUnbalanced { .. } => 220,
@@ -319,6 +377,15 @@ impl Rejection {
             Self::AccountCodeInvalid => "account_code_invalid",
             Self::VersionNotNewer { .. } => "version_not_newer",
             Self::CalendarInvalid { .. } => "calendar_invalid",
+            Self::RateSheetInvalid { .. } => "rate_sheet_invalid",
+            Self::SameCurrency { .. } => "same_currency",
+            Self::RateSheetNotFound { .. } => "rate_sheet_not_found",
+            Self::RateSheetStale { .. } => "rate_sheet_stale",
+            Self::RateNotFound { .. } => "rate_not_found",
+            Self::QuoteExpired { .. } => "quote_expired",
+            Self::ConvertedAmountZero => "converted_amount_zero",
+            Self::QuoteMismatch { .. } => "quote_mismatch",
+            Self::QuoteOfAnother { .. } => "quote_of_another",
             Self::AccountExists { .. } => "account_exists",
             Self::HoldNotFound { .. } => "hold_not_found",
             Self::HoldNotOpen { .. } => "hold_not_open",
@@ -357,7 +424,18 @@ impl Rejection {
             | Self::FeeRuleInvalid
             | Self::AmountTooLarge
             | Self::AccountCodeInvalid
+            | Self::ConvertedAmountZero
             | Self::CalendarMissing => {}
+            Self::RateSheetInvalid { part } => out.push(part.number()),
+            Self::SameCurrency { currency } | Self::RateNotFound { currency } => put_currency(out, *currency),
+            Self::RateSheetNotFound { newest } => put_varint(out, u128::from(*newest)),
+            Self::RateSheetStale { valid_until: time } | Self::QuoteExpired { expires_at: time } => {
+                put_time(out, *time);
+            }
+            Self::QuoteMismatch { sold_minor, bought_minor } => {
+                put_signed(out, *sold_minor);
+                put_signed(out, *bought_minor);
+            }
             Self::LinkedItemRefused { item, command } => {
                 put_varint(out, u128::from(*item));
                 put_id(out, command.0);
@@ -404,6 +482,7 @@ impl Rejection {
             }
             Self::TooManyHolds { limit } => put_varint(out, u128::from(*limit)),
             Self::AccountExists { account }
+            | Self::QuoteOfAnother { account }
             | Self::HoldNotPossible { account }
             | Self::SameAccount { account }
             | Self::AccountNotFound { account }
@@ -456,6 +535,18 @@ impl Rejection {
             140 => Self::AccountCodeInvalid,
             141 => Self::VersionNotNewer { applied: reader.number("version")? },
             142 => Self::CalendarInvalid { place: reader.number("place of a start")? },
+            143 => Self::RateSheetInvalid {
+                part: SheetPart::from_number(reader.byte("part of a rate sheet")?)
+                    .ok_or(CodecError::NotCanonical("part of a rate sheet"))?,
+            },
+            144 => Self::SameCurrency { currency: reader.currency()? },
+            145 => Self::RateSheetNotFound { newest: reader.number("version")? },
+            146 => Self::RateSheetStale { valid_until: reader.time()? },
+            147 => Self::RateNotFound { currency: reader.currency()? },
+            148 => Self::QuoteExpired { expires_at: reader.time()? },
+            149 => Self::ConvertedAmountZero,
+            151 => Self::QuoteMismatch { sold_minor: reader.signed("sold")?, bought_minor: reader.signed("bought")? },
+            211 => Self::QuoteOfAnother { account: account(reader)? },
             150 => Self::AccountExists { account: account(reader)? },
             152 => Self::HoldNotFound { hold: hold(reader)? },
             154 => Self::HoldNotOpen { hold: hold(reader)? },

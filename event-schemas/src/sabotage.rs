@@ -45,6 +45,10 @@ pub enum Switch {
     FeeRoundedUp,
     /// Entries are posted into closed periods.
     PeriodIgnored,
+    /// What a customer gets of a conversion is rounded up.
+    CustomerRoundedUp,
+    /// Money is converted by a sheet or a quote that has expired.
+    StaleSheetAccepted,
     /// The id index forgets what it was told, and a retry takes place again.
     IdForgotten,
     /// Other content under a known id is taken for a retry.

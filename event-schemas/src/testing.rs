@@ -25,6 +25,9 @@ use crate::event::{
 use crate::ids::{AccountId, BookId, CommandId, Epoch, PrincipalId, Sequence};
 use crate::limits::LimitWindow;
 use crate::money::{Money, Posting, Postings, Side};
+use crate::rates::{
+    ConversionPosted, ConvertFunds, FixedSide, MarginRule, PublishRateSheet, QuotedRate, Rate, SheetPart,
+};
 use crate::rejection::Rejection;
 
 /// A book.
@@ -271,6 +274,92 @@ fn preferences() -> impl Strategy<Value = SetNotificationPreferences> {
     })
 }
 
+/// A rate, of any length.
+pub fn rate() -> impl Strategy<Value = Rate> {
+    prop_oneof![
+        3 => (1..2_000_000_u64, 0..7_u8),
+        1 => (1..100_000_000_000_000_u64, 0..=14_u8),
+        1 => prop::sample::select(vec![(1, 0), (99_999_999_999_999, 0), (99_999_999_999_999, 14), (1, 14)]),
+    ]
+    .prop_filter_map("a rate", |(mantissa, scale)| Rate::new(mantissa, scale))
+}
+
+/// A rate sheet, sensible or not.
+pub fn rate_sheet() -> impl Strategy<Value = PublishRateSheet> {
+    let quoted = (currency(), rate()).prop_map(|(currency, per_pivot)| QuotedRate { currency, per_pivot });
+    let of = || prop::option::of(currency());
+    let rule = (prop::option::of(text()), of(), of(), any::<u32>())
+        .prop_map(|(tier, sold, bought, margin_ppm)| MarginRule { tier, sold, bought, margin_ppm });
+    let about = (any::<u64>(), currency(), text(), civil_date(), timestamp(), timestamp(), any::<u32>());
+    (about, vec(quoted, 0..6), vec(rule, 0..4)).prop_map(
+        |((version, pivot, source, quoted_on, fetched_at, valid_until, quote_seconds), rates, margins)| {
+            PublishRateSheet {
+                version,
+                pivot,
+                source,
+                quoted_on,
+                fetched_at,
+                valid_until,
+                quote_seconds,
+                rates,
+                margins,
+            }
+        },
+    )
+}
+
+fn fixed_side() -> impl Strategy<Value = FixedSide> {
+    prop_oneof![Just(FixedSide::Sold), Just(FixedSide::Bought)]
+}
+
+fn convert_funds() -> impl Strategy<Value = ConvertFunds> {
+    let texts = (text(), text(), text());
+    (account_id(), account_id(), fixed_side(), money(), money(), any::<u64>(), timestamp(), texts).prop_map(
+        |(from, to, fixed, sold, bought, sheet, expires_at, (owner, tier, reference))| ConvertFunds {
+            from,
+            to,
+            owner,
+            fixed,
+            sold,
+            bought,
+            tier,
+            sheet,
+            expires_at,
+            reference,
+        },
+    )
+}
+
+fn conversion_posted() -> impl Strategy<Value = ConversionPosted> {
+    let numbers = (rate(), rate(), any::<u32>(), minor(), minor());
+    (convert_funds(), numbers, text(), civil_date(), civil_date(), postings()).prop_map(
+        |(
+            convert,
+            (sold_per_pivot, bought_per_pivot, margin_ppm, margin_minor, rounding_minor),
+            source,
+            quoted_on,
+            effective_on,
+            postings,
+        )| ConversionPosted {
+            owner: convert.owner,
+            fixed: convert.fixed,
+            tier: convert.tier,
+            sheet: convert.sheet,
+            source,
+            quoted_on,
+            sold_per_pivot,
+            bought_per_pivot,
+            margin_ppm,
+            margin_minor,
+            rounding_minor,
+            expires_at: convert.expires_at,
+            effective_on,
+            reference: convert.reference,
+            postings,
+        },
+    )
+}
+
 /// What a command asks, sensible or not.
 pub fn command_body() -> impl Strategy<Value = CommandBody> {
     // Boxed, as unions of wide strategies by value need more stack than a test's thread has.
@@ -297,6 +386,8 @@ pub fn command_body() -> impl Strategy<Value = CommandBody> {
         set_fee_rule().prop_map(CommandBody::SetFeeRule).boxed(),
         close_period().prop_map(CommandBody::ClosePeriod).boxed(),
         preferences().prop_map(CommandBody::SetNotificationPreferences).boxed(),
+        rate_sheet().prop_map(CommandBody::PublishRateSheet).boxed(),
+        convert_funds().prop_map(CommandBody::ConvertFunds).boxed(),
     ]
 }
 
@@ -372,7 +463,23 @@ pub fn rejection() -> impl Strategy<Value = Rejection> {
             resets_at,
         },
     );
-    prop_oneof![2 => plain, 3 => of_account, 3 => of_command, 1 => exceeded]
+    let part = prop::sample::select(SheetPart::ALL.to_vec());
+    let of_rates = (part, currency(), any::<u64>(), timestamp(), minor(), minor(), account_id()).prop_flat_map(
+        |(part, currency, newest, time, sold_minor, bought_minor, account)| {
+            prop::sample::select(vec![
+                Rejection::RateSheetInvalid { part },
+                Rejection::SameCurrency { currency },
+                Rejection::RateSheetNotFound { newest },
+                Rejection::RateSheetStale { valid_until: time },
+                Rejection::RateNotFound { currency },
+                Rejection::QuoteExpired { expires_at: time },
+                Rejection::ConvertedAmountZero,
+                Rejection::QuoteMismatch { sold_minor, bought_minor },
+                Rejection::QuoteOfAnother { account },
+            ])
+        },
+    );
+    prop_oneof![2 => plain, 3 => of_account, 3 => of_command, 1 => exceeded, 2 => of_rates]
 }
 
 /// A cause.
@@ -508,6 +615,8 @@ pub fn event_body() -> impl Strategy<Value = EventBody> {
         set_fee_rule().prop_map(EventBody::FeeRuleSet).boxed(),
         close_period().prop_map(EventBody::PeriodClosed).boxed(),
         preferences().prop_map(EventBody::NotificationPreferencesSet).boxed(),
+        rate_sheet().prop_map(EventBody::RateSheetPublished).boxed(),
+        conversion_posted().prop_map(|posted| EventBody::ConversionPosted(Box::new(posted))).boxed(),
         (any::<u64>(), prop::option::of(any::<u64>()), text(), text())
             .prop_map(|(restored_to, witnessed, actor, reason)| {
                 let (restored_to, witnessed) = (Sequence(restored_to), witnessed.map(Sequence));

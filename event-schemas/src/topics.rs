@@ -5,10 +5,10 @@
 //! account.created         account opened                                       the event   key: the account
 //! account.balance.updated each account whose postings or holds an event moves  the change  key: that account
 //! transaction.initiated   hold placed                                          the event   key: the account
-//! transaction.completed   entry posted, hold captured, entry reversed          the event   key: the account it is about
+//! transaction.completed   entry posted or reversed, hold captured, conversion       the event   key: the account it is about
 //! transaction.failed      a refused command that would have moved money,       the event   key: the account it is about
 //!                         hold voided, hold expired
-//! ledger.entry_written    entry posted, hold captured, entry reversed          the event   key: the account it is about
+//! ledger.entry_written    entry posted or reversed, hold captured, conversion       the event   key: the account it is about
 //! ```
 //!
 //! What is deliberately absent: `transaction.validated`, since a verdict validates and posts in one event; a balance, since an
@@ -137,6 +137,7 @@ pub fn outlets(recorded: &RecordedEvent) -> Vec<Outlet> {
         }
         EventBody::HoldCaptured(captured) => written(captured.postings.first(), &mut plain),
         EventBody::EntryReversed(reversed) => written(reversed.postings.first(), &mut plain),
+        EventBody::ConversionPosted(conversion) => written(conversion.postings.first(), &mut plain),
         EventBody::HoldPlaced(placed) => plain(Topic::TransactionInitiated, Key::Account(placed.account)),
         EventBody::HoldVoided(voided) => plain(Topic::TransactionFailed, Key::Account(voided.account)),
         EventBody::HoldExpired(expired) => plain(Topic::TransactionFailed, Key::Account(expired.account)),
@@ -158,6 +159,7 @@ pub fn outlets(recorded: &RecordedEvent) -> Vec<Outlet> {
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::RateSheetPublished(_)
         | EventBody::JournalRestored(_)
         | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => {}
@@ -182,6 +184,7 @@ fn would_have_moved(command: &CommandBody) -> Option<Key> {
         CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => Key::Account(cash.account),
         CommandBody::PostTransfer(transfer) => Key::Account(transfer.from),
         CommandBody::TransferUpTo(transfer) => Key::Account(transfer.from),
+        CommandBody::ConvertFunds(convert) => Key::Account(convert.from),
         CommandBody::PostEntry(entry) => Key::Account(entry.postings.first()?.account),
         CommandBody::PlaceHold(hold) => Key::Account(hold.account),
         CommandBody::CaptureHold(capture) => Key::Command(capture.hold),
@@ -195,7 +198,8 @@ fn would_have_moved(command: &CommandBody) -> Option<Key> {
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => return None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_) => return None,
     })
 }
 
@@ -264,6 +268,8 @@ fn changes(recorded: &RecordedEvent) -> impl Iterator<Item = BalanceChanged> + u
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::RateSheetPublished(_)
+        | EventBody::ConversionPosted(_)
         | EventBody::JournalRestored(_)
         | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => {}

@@ -10,7 +10,7 @@ impl EventBody {
         match self {
             Self::AccountOpened(open) => open.account == account,
             Self::AccountFrozen(act) | Self::AccountUnfrozen(act) | Self::AccountClosed(act) => act.account == account,
-            Self::EntryPosted(_) | Self::EntryReversed(_) | Self::HoldCaptured(_) => {
+            Self::EntryPosted(_) | Self::EntryReversed(_) | Self::HoldCaptured(_) | Self::ConversionPosted(_) => {
                 self.entry().is_some_and(|entry| entry.postings.iter().any(|posting| posting.account == account))
             }
             Self::HoldPlaced(placed) => placed.account == account,
@@ -27,6 +27,7 @@ impl EventBody {
             | Self::FeeRuleSet(_)
             | Self::PeriodClosed(_)
             | Self::NotificationPreferencesSet(_)
+            | Self::RateSheetPublished(_)
             | Self::JournalRestored(_)
             | Self::ControlRecorded(_)
             | Self::AccessLogged(_) => false,
@@ -46,13 +47,15 @@ impl CommandBody {
             Self::PlaceHold(hold) => vec![hold.account],
             Self::CaptureHold(capture) => vec![capture.to],
             Self::TransferUpTo(transfer) => vec![transfer.from, transfer.to],
+            Self::ConvertFunds(convert) => vec![convert.from, convert.to],
             Self::VoidHold(_)
             | Self::ReverseEntry(_)
             | Self::SetLimits(_)
             | Self::PublishCalendar(_)
             | Self::SetFeeRule(_)
             | Self::ClosePeriod(_)
-            | Self::SetNotificationPreferences(_) => Vec::new(),
+            | Self::SetNotificationPreferences(_)
+            | Self::PublishRateSheet(_) => Vec::new(),
         }
     }
 }

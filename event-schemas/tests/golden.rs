@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_for_each)]
 
+#[path = "golden/rates.rs"]
+mod rates;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -235,6 +238,7 @@ fn cases() -> Vec<(String, Event)> {
     cases.extend(refusals);
     cases.extend(holds_and_reversals());
     cases.extend(rules_and_records());
+    cases.extend(rates::cases());
     cases
         .into_iter()
         .map(|(name, cause, body)| {

@@ -1,9 +1,10 @@
 //! What was asked, read back from a verdict: a retry with the same id is compared with it, field by field.
 
 use event_schemas::command::{
-    CaptureHold, CashMove, PlaceHold, PostEntry, PostTransfer, ReverseEntry, ReversedPart, TransferUpTo, VoidHold,
+    CaptureHold, CashMove, ConvertFunds, PlaceHold, PostEntry, PostTransfer, ReverseEntry, ReversedPart, TransferUpTo,
+    VoidHold,
 };
-use event_schemas::event::{EntryPosted, EntryReversed, HoldCaptured};
+use event_schemas::event::{ConversionPosted, EntryPosted, EntryReversed, HoldCaptured};
 use event_schemas::sabotage::{Switch, on};
 use event_schemas::{Command, CommandBody, EntryKind, Event, EventBody, Money, Side};
 
@@ -37,6 +38,8 @@ pub fn asked(body: &EventBody) -> Option<CommandBody> {
         EventBody::NotificationPreferencesSet(preferences) => {
             CommandBody::SetNotificationPreferences(preferences.clone())
         }
+        EventBody::RateSheetPublished(sheet) => CommandBody::PublishRateSheet(sheet.clone()),
+        EventBody::ConversionPosted(conversion) => asked_conversion(conversion)?,
         EventBody::BookOpened(_)
         | EventBody::StateDigest(_)
         | EventBody::ClockAccepted(_)
@@ -76,6 +79,23 @@ fn asked_reversal(reversed: &EntryReversed) -> CommandBody {
         effective_on: reversed.effective_on_named.then_some(reversed.effective_on),
         reference: reversed.reference.clone(),
     })
+}
+
+/// See [`ConversionPosted`] for the order of the postings.
+fn asked_conversion(conversion: &ConversionPosted) -> Option<CommandBody> {
+    let (from, to) = (conversion.postings.first()?, conversion.postings.get(1)?);
+    Some(CommandBody::ConvertFunds(ConvertFunds {
+        from: from.account,
+        to: to.account,
+        owner: conversion.owner.clone(),
+        fixed: conversion.fixed,
+        sold: from.money,
+        bought: to.money,
+        tier: conversion.tier.clone(),
+        sheet: conversion.sheet,
+        expires_at: conversion.expires_at,
+        reference: conversion.reference.clone(),
+    }))
 }
 
 fn asked_entry(entry: &EntryPosted) -> Option<CommandBody> {
@@ -143,6 +163,8 @@ pub fn verdict(body: &EventBody) -> Verdict {
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::RateSheetPublished(_)
+        | EventBody::ConversionPosted(_)
         | EventBody::JournalRestored(_)
         | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_) => Verdict::Accepted,
@@ -262,6 +284,29 @@ pub fn differing_field(one: &CommandBody, other: &CommandBody) -> Option<&'stati
                 ("owner", a.owner == b.owner),
                 ("version", a.version == b.version),
                 ("topics", a.topics == b.topics),
+            ]),
+            (CommandBody::PublishRateSheet(a), CommandBody::PublishRateSheet(b)) => first(&[
+                ("version", a.version == b.version),
+                ("pivot", a.pivot == b.pivot),
+                ("source", a.source == b.source),
+                ("quoted_on", a.quoted_on == b.quoted_on),
+                ("fetched_at", a.fetched_at == b.fetched_at),
+                ("valid_until", a.valid_until == b.valid_until),
+                ("quote_seconds", a.quote_seconds == b.quote_seconds),
+                ("rates", a.rates == b.rates),
+                ("margins", a.margins == b.margins),
+            ]),
+            (CommandBody::ConvertFunds(a), CommandBody::ConvertFunds(b)) => first(&[
+                ("from", a.from == b.from),
+                ("to", a.to == b.to),
+                ("owner", a.owner == b.owner),
+                ("fixed", a.fixed == b.fixed),
+                ("sold", a.sold == b.sold),
+                ("bought", a.bought == b.bought),
+                ("tier", a.tier == b.tier),
+                ("sheet", a.sheet == b.sheet),
+                ("expires_at", a.expires_at == b.expires_at),
+                ("reference", a.reference == b.reference),
             ]),
             (CommandBody::ReverseEntry(a), CommandBody::ReverseEntry(b)) => first(&[
                 ("entry", a.entry == b.entry),

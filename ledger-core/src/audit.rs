@@ -7,6 +7,7 @@
 //! Deliberately absent: repair, and the blocks' hashes; the chain proves those. Deadlines are judged if the caller tells the
 //! time of each block ([`Auditor::at`]).
 
+mod conversions;
 mod entries;
 mod holds;
 mod limits;
@@ -24,7 +25,7 @@ use event_schemas::command::{
     AccountAct, AccountKind, BalancePolicy, FeeKind, OpenAccount, PublishCalendar, SetFeeRule,
 };
 use event_schemas::digest::ElementHash;
-use event_schemas::event::{LimitCharged, StateDigest};
+use event_schemas::event::{LimitCharged, PublishRateSheet, StateDigest};
 use event_schemas::{
     AccountId, BookId, Cause, CivilDate, CommandId, Currency, CustomerId, Digest, Event, EventBody, MultisetHash,
     Posting, Sequence, Side, Timestamp,
@@ -72,6 +73,8 @@ pub enum Law {
     FeeByRule,
     /// A transfer up to an amount moves no more than that, and no less than there is.
     UpToWhatIsThere,
+    /// A conversion is what its rate sheet, its margin and the roundings make of it, at most one minor unit apart.
+    ConvertedAtTheRate,
     /// What leaves a customer is charged to its limits on the day that it is, never above them, and only what a hold releases goes
     /// back.
     LimitsKept,
@@ -108,6 +111,7 @@ impl Law {
             Self::SettingsInOrder => "settings_in_order",
             Self::FeeByRule => "fee_by_rule",
             Self::UpToWhatIsThere => "up_to_what_is_there",
+            Self::ConvertedAtTheRate => "converted_at_the_rate",
             Self::LimitsKept => "limits_kept",
             Self::PeriodsKept => "periods_kept",
             Self::TotalsInBounds => "totals_in_bounds",
@@ -222,6 +226,8 @@ pub struct Auditor {
     closed: Option<CivilDate>,
     /// The versions of customers' preferences.
     preferences: BTreeMap<Box<str>, u64>,
+    /// Every rate sheet there was.
+    rate_sheets: BTreeMap<u64, PublishRateSheet>,
     /// The place in a linked batch that was refused.
     linked: Linked,
     /// When the block was recorded, if the caller tells.
@@ -310,6 +316,7 @@ impl Auditor {
         self.add_reversed(&mut set);
         self.add_settings(&mut set);
         self.add_limits(&mut set);
+        self.add_rate_sheets(&mut set);
         set.digest()
     }
 
@@ -357,6 +364,12 @@ impl Auditor {
             EventBody::FeeRuleSet(rule) => self.fee_rule_set(sequence, rule),
             EventBody::PeriodClosed(close) => self.period_closed(sequence, close),
             EventBody::NotificationPreferencesSet(preferences) => self.preferences_set(sequence, preferences),
+            EventBody::RateSheetPublished(sheet) => self.rate_sheet_published(sequence, sheet),
+            EventBody::ConversionPosted(conversion) => {
+                self.keep_entry(event.cause, &conversion.postings);
+                self.check_conversion(sequence, conversion);
+                self.entry_posted(sequence, conversion.effective_on, &conversion.postings);
+            }
             EventBody::LimitsSet(set) => self.limits_set(sequence, set),
             EventBody::LimitCharged(charged) => self.limit_charged(sequence, charged),
             EventBody::LimitReleased(released) => self.limit_released(sequence, released),

@@ -2,7 +2,8 @@
 //! refusal that quotes it, so it never enters the engine.
 
 use event_schemas::bounds::{
-    CALENDAR_DAYS_MAX, CODE_MAX_BYTES, OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
+    CALENDAR_DAYS_MAX, CODE_MAX_BYTES, MARGIN_RULES_MAX, OWNER_MAX_BYTES, POSTINGS_MAX, RATE_NAME_MAX_BYTES,
+    SHEET_RATES_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
 };
 use event_schemas::command::{BalancePolicy, OpenAccount};
 use event_schemas::{Command, CommandBody};
@@ -79,6 +80,29 @@ pub fn check(command: &Command) -> Result<(), OutOfBounds> {
         }
         CommandBody::ClosePeriod(close) => text(&close.reason),
         CommandBody::SetNotificationPreferences(preferences) => customer(&preferences.owner),
+        CommandBody::PublishRateSheet(sheet) => {
+            if sheet.rates.len() > SHEET_RATES_MAX {
+                return Err(OutOfBounds("rates"));
+            }
+            let long = |tier: &str| tier.len() > RATE_NAME_MAX_BYTES;
+            if sheet.margins.len() > MARGIN_RULES_MAX
+                || sheet.margins.iter().filter_map(|rule| rule.tier.as_deref()).any(long)
+            {
+                return Err(OutOfBounds("margins"));
+            }
+            if sheet.source.len() > RATE_NAME_MAX_BYTES { Err(OutOfBounds("source")) } else { Ok(()) }
+        }
+        CommandBody::ConvertFunds(convert) => {
+            if convert.owner.len() > OWNER_MAX_BYTES {
+                return Err(OutOfBounds("owner"));
+            }
+            if convert.tier.len() > RATE_NAME_MAX_BYTES {
+                return Err(OutOfBounds("tier"));
+            }
+            amount(convert.sold.amount_minor)?;
+            amount(convert.bought.amount_minor)?;
+            text(&convert.reference)
+        }
     }
 }
 
@@ -115,6 +139,14 @@ const SYSTEM_OPEN_BYTES: usize = 96;
 /// Bytes of everything but texts and postings in the verdict of a move of money that takes place.
 const MOVED_BYTES: usize = 112;
 
+/// Bytes of a rate of a sheet at most, with its currency.
+const RATE_BYTES: usize = 12;
+/// Bytes of a margin rule at most, without its tier.
+const MARGIN_BYTES: usize = 18;
+/// Bytes of what a rate sheet says beside rates, margins and its source.
+const SHEET_BYTES: usize = 64;
+/// Bytes of what a conversion says beside texts and postings, two amounts of it in either form.
+const CONVERSION_BYTES: usize = 128;
 /// Bytes of the place of a posting in a reversal at most.
 const PLACE_BYTES: usize = 5;
 /// Bytes of what one command charges to a limit at most.
@@ -171,6 +203,17 @@ pub fn event_bytes(command: &Command) -> usize {
         CommandBody::ClosePeriod(close) => sum(&[close.reason.len()]),
         CommandBody::SetNotificationPreferences(preferences) => {
             sum(&[preferences.owner.len(), preferences.topics.len().saturating_mul(2)])
+        }
+        CommandBody::PublishRateSheet(sheet) => {
+            let tiers: usize = sheet.margins.iter().map(|rule| rule.tier.as_ref().map_or(0, |tier| tier.len())).sum();
+            let margins = MARGIN_BYTES.saturating_mul(sheet.margins.len());
+            sum(&[sheet.source.len(), RATE_BYTES.saturating_mul(sheet.rates.len()), margins, tiers, SHEET_BYTES])
+        }
+        CommandBody::ConvertFunds(convert) => {
+            let texts = convert.owner.len().saturating_add(convert.tier.len()).saturating_add(RATE_NAME_MAX_BYTES);
+            let opens = SYSTEM_OPEN_BYTES.saturating_mul(4);
+            let postings = POSTING_BYTES.saturating_mul(6);
+            moved(&convert.reference, &[texts, postings, opens, CHARGE_BYTES, CONVERSION_BYTES])
         }
     }
 }

@@ -6,6 +6,7 @@
 //! one.
 
 mod calendar;
+mod conversion;
 mod entries;
 mod fees;
 mod holds;
@@ -65,7 +66,9 @@ pub fn named(state: &State, body: &CommandBody) -> Option<CommandId> {
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
+        | CommandBody::ConvertFunds(_) => None,
     }
 }
 
@@ -120,6 +123,8 @@ pub fn decide(state: &State, context: Context<'_>, command: &Command) -> Decisio
         CommandBody::SetFeeRule(rule) => settings::set_fee_rule(state, rule),
         CommandBody::ClosePeriod(close) => settings::close_period(state, context, close),
         CommandBody::SetNotificationPreferences(preferences) => settings::set_preferences(state, preferences),
+        CommandBody::PublishRateSheet(sheet) => conversion::publish(state, context, sheet),
+        CommandBody::ConvertFunds(convert) => conversion::convert(state, context, convert, &mut before),
         CommandBody::SetLimits(set) => limits::set(state, set),
         CommandBody::PublishCalendar(calendar) => calendar::publish(state, calendar),
     };

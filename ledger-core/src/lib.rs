@@ -13,5 +13,6 @@ pub mod bound;
 pub mod control;
 pub mod decide;
 pub mod engine;
+pub mod fx;
 pub mod ports;
 pub mod state;

@@ -4,12 +4,14 @@
 //! Shape: accounts stand in a vector in the order of their opening; a hash table that is looked up and never iterated maps
 //! ids to places. A row takes about 220 bytes, its hash for the digest and its customer included, so a million accounts take 220 MB.
 //! Open holds and reversed entries stand in ordered maps beside them (`holds.rs`, `reversals.rs`): some 250 bytes each; and so
-//! do limits and their usage (`limits.rs`), fee rules, the closed period and the versions of preferences (`settings.rs`).
+//! do limits and their usage (`limits.rs`), fee rules, the closed period and the versions of preferences (`settings.rs`), and the
+//! newest rate sheets (`rates.rs`).
 //! Deliberately absent: holds that have ended, codes, owners, texts and history (read models have them), and verdicts (the id index and the
 //! journal have them).
 
 mod holds;
 mod limits;
+mod rates;
 mod reversals;
 mod rows;
 mod settings;
@@ -209,7 +211,7 @@ pub enum ApplyError {
 }
 
 /// The version of a checkpoint's bytes. Another one is passed over, and the journal is replayed.
-const CHECKPOINT_VERSION: u8 = 3;
+const CHECKPOINT_VERSION: u8 = 4;
 
 /// What is neither an account nor a row: small, so that an attempt keeps it whole.
 #[derive(Debug, Clone, Copy, Default)]
@@ -332,6 +334,11 @@ impl State {
                 self.set_preferences(preferences);
                 Ok(())
             }
+            EventBody::RateSheetPublished(sheet) => {
+                self.publish_rate_sheet(sheet);
+                Ok(())
+            }
+            EventBody::ConversionPosted(conversion) => self.post(&conversion.postings),
             EventBody::LimitsSet(limits) => self.set_limits(limits),
             EventBody::LimitCharged(charged) => self.charge_limit(charged),
             EventBody::LimitReleased(released) => self.release_limit(released),

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use event_schemas::bounds::{
     AMOUNT_MAX_MINOR, BATCH_MAX_COMMANDS, BLOCK_MAX_BYTES, CALENDAR_DAYS_MAX, CODE_MAX_BYTES, EVENT_MAX_BYTES,
-    EVENTS_PER_COMMAND_MAX, OWNER_MAX_BYTES, POSTINGS_MAX, TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
+    EVENTS_PER_COMMAND_MAX, MARGIN_RULES_MAX, OWNER_MAX_BYTES, POSTINGS_MAX, RATE_NAME_MAX_BYTES, SHEET_RATES_MAX,
+    TEXT_MAX_BYTES, TOTAL_MAX_MINOR,
 };
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, NoticeChannel,
-    NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart,
-    SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, ConvertFunds, FeeKind, FixedSide,
+    MarginRule, NoticeChannel, NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar,
+    PublishRateSheet, QuotedRate, ReverseEntry, ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences,
+    TransferUpTo, VoidHold,
 };
 use event_schemas::event::{BookOpened, HoldPlaced, LimitCharged};
 use event_schemas::{
@@ -281,6 +283,10 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 CommandBody::SetNotificationPreferences(SetNotificationPreferences { owner, version, topics })
             })
             .boxed(),
+        (0..=SHEET_RATES_MAX, 0..=MARGIN_RULES_MAX).prop_map(|(rates, margins)| longest_sheet(rates, margins)).boxed(),
+        (account(), account(), any::<bool>(), text(OWNER_MAX_BYTES), text(TEXT_MAX_BYTES))
+            .prop_map(|(from, to, all, owner, reference)| longest_conversion(from, to, all, owner, reference))
+            .boxed(),
         open.prop_map(CommandBody::OpenAccount).boxed(),
         act().prop_map(CommandBody::FreezeAccount).boxed(),
         act().prop_map(CommandBody::UnfreezeAccount).boxed(),
@@ -299,6 +305,96 @@ fn body() -> impl Strategy<Value = CommandBody> {
             .boxed(),
         entry().prop_map(CommandBody::PostEntry).boxed(),
     ]
+}
+
+/// A sheet of so many rates and margins, all as long as they get.
+fn longest_sheet(rates: usize, margins: usize) -> CommandBody {
+    let code = |place: usize| {
+        let letter = |digit: usize| b'A' + u8::try_from(digit % 26).unwrap();
+        Currency::from_parts([letter(place / 676), letter(place / 26), letter(place)], 4).unwrap()
+    };
+    let rate = |place| QuotedRate { currency: code(place), per_pivot: "0.99999999999999".parse().unwrap() };
+    let rule = |_| MarginRule {
+        tier: Some("x".repeat(RATE_NAME_MAX_BYTES).into()),
+        sold: Some(code(0)),
+        bought: Some(code(1)),
+        margin_ppm: 500_000,
+    };
+    CommandBody::PublishRateSheet(PublishRateSheet {
+        version: u64::MAX,
+        pivot: eur(),
+        source: "x".repeat(RATE_NAME_MAX_BYTES).into(),
+        quoted_on: CivilDate::MAX,
+        fetched_at: Timestamp::MAX,
+        valid_until: Timestamp(NOW.0 + 366 * 86_400_000_000),
+        quote_seconds: 3_600,
+        rates: (0..rates).map(rate).collect(),
+        margins: (1..margins).map(rule).chain([MarginRule::for_all(500_000)]).collect(),
+    })
+}
+
+/// A conversion with the longest texts, of the longest amounts, or of one that takes place.
+fn longest_conversion(from: AccountId, to: AccountId, all: bool, owner: Box<str>, reference: Box<str>) -> CommandBody {
+    let longest = if all { -TOTAL_MAX_MINOR } else { AMOUNT_MAX_MINOR };
+    let usd: Currency = "USD".parse().unwrap();
+    CommandBody::ConvertFunds(ConvertFunds {
+        from,
+        to,
+        owner,
+        fixed: FixedSide::Sold,
+        sold: Money::new(longest, eur()),
+        bought: Money::new(longest, usd),
+        tier: "x".repeat(RATE_NAME_MAX_BYTES).into(),
+        sheet: u64::MAX,
+        expires_at: Timestamp::MAX,
+        reference,
+    })
+}
+
+/// A conversion that takes place, opens all the book's own accounts and is charged to limits, with the longest texts.
+#[test]
+fn the_longest_conversion_is_within_its_bound() {
+    let mut state = rich_state();
+    let usd: Currency = "USD".parse().unwrap();
+    let (sell, buy) = (AccountId(11), AccountId(12));
+    for (account, currency) in [(sell, eur()), (buy, usd)] {
+        let open = OpenAccount {
+            account,
+            code: "".into(),
+            kind: AccountKind::Liability,
+            currency,
+            owner: longest_owner(),
+            policy: BalancePolicy::Unlimited,
+        };
+        state.apply(&Event::engine(EventBody::AccountOpened(open))).unwrap();
+    }
+    let caps = Caps { per_transfer_minor: Some(AMOUNT_MAX_MINOR), ..Caps::NONE };
+    let limits = SetLimits { owner: longest_owner(), currency: eur(), version: u64::MAX, caps };
+    state.apply(&Event::engine(EventBody::LimitsSet(limits))).unwrap();
+    let CommandBody::PublishRateSheet(mut sheet) = longest_sheet(1, 1) else { unreachable!() };
+    sheet.rates[0] = QuotedRate { currency: usd, per_pivot: "0.99999999999999".parse().unwrap() };
+    sheet.margins[0].margin_ppm = 333_333;
+    state.apply(&Event::engine(EventBody::RateSheetPublished(sheet.clone()))).unwrap();
+    let price = ledger_core::fx::Price::new(sheet.mid(eur(), usd).unwrap(), eur(), usd, 333_333);
+    let mut longest = 0;
+    for less in 0..1_000 {
+        let amounts = price.amounts(FixedSide::Sold, AMOUNT_MAX_MINOR - less).unwrap();
+        let reference = "x".repeat(TEXT_MAX_BYTES).into();
+        let mut body = longest_conversion(sell, buy, false, longest_owner(), reference);
+        let CommandBody::ConvertFunds(convert) = &mut body else { unreachable!() };
+        (convert.sold.amount_minor, convert.bought.amount_minor) = (amounts.sold_minor, amounts.bought_minor);
+        let command = Command { id: CommandId(ID), actor: PrincipalId(ID), body };
+        let decision = decide(&state, Context::at(NOW), &command);
+        assert!(matches!(decision.verdict, EventBody::ConversionPosted(_)), "{decision:?}");
+        let (opens, limited) = (decision.opens.len(), decision.limit.is_some());
+        let mut bytes = Vec::new();
+        decision.events(&command).for_each(|event| event.encode(&mut bytes));
+        assert!(bytes.len() <= bound::event_bytes(&command), "{}", bytes.len());
+        if opens == 4 && limited {
+            longest = longest.max(bytes.len());
+        }
+    }
+    assert!(longest > 1_000, "{longest}");
 }
 
 /// An entry of three postings of the largest amounts.

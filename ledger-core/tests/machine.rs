@@ -124,6 +124,8 @@ fn reworded(body: &mut CommandBody) -> &'static str {
         CommandBody::SetNotificationPreferences(preferences) => (&mut preferences.owner, "owner"),
         CommandBody::SetLimits(limits) => (&mut limits.owner, "owner"),
         CommandBody::PublishCalendar(calendar) => (&mut calendar.zone, "zone"),
+        CommandBody::PublishRateSheet(sheet) => (&mut sheet.source, "source"),
+        CommandBody::ConvertFunds(convert) => (&mut convert.reference, "reference"),
         CommandBody::SetFeeRule(rule) => {
             rule.rate_ppm ^= 1;
             return "rate_ppm";

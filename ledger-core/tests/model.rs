@@ -60,6 +60,8 @@ fn timeless(mut commands: Vec<CommandBody>) -> Vec<CommandBody> {
                 calendar.first_day = NOON.date_utc();
                 calendar.starts = [-12, 12].map(|hours| Timestamp(NOON.0 + hours * 3_600_000_000)).to_vec();
             }
+            CommandBody::PublishRateSheet(sheet) => sheet.valid_until = Timestamp(NOON.0 + 86_400_000_000),
+            CommandBody::ConvertFunds(convert) => convert.expires_at = Timestamp(NOON.0 + 86_400_000_000),
             _ => {}
         }
     }
@@ -190,7 +192,7 @@ fn streams_reach_what_they_should() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut met = BTreeMap::<&str, u32>::new();
     let times: Vec<_> = (0..150).map(|step| step * 300_000).collect();
-    for _ in 0..200 {
+    for _ in 0..300 {
         let commands = stream().new_tree(&mut runner).unwrap().current();
         for event in run(&commands, &[], &times).1 {
             let name = match &event.body {
@@ -253,6 +255,15 @@ fn streams_reach_what_they_should() {
         "version_not_newer",
         "period_closed",
         "period_not_over",
+        "ledger.rate_sheet.published.v1",
+        "ledger.conversion.posted.v1",
+        "rate_sheet_invalid",
+        "same_currency",
+        "rate_sheet_not_found",
+        "quote_expired",
+        "converted_amount_zero",
+        "quote_mismatch",
+        "quote_of_another",
     ] {
         assert!(met.get(name).is_some_and(|count| *count > 5), "{name}: {met:?}");
     }

@@ -30,6 +30,7 @@ const FEES: &str = include_str!("rules/fees.txt");
 const PERIODS: &str = include_str!("rules/periods.txt");
 const UP_TO: &str = include_str!("rules/up_to.txt");
 const LIMITS: &str = include_str!("rules/limits.txt");
+const CONVERSIONS: &str = include_str!("rules/conversions.txt");
 
 fn check(table: &str) {
     let mut desk = Desk::new();
@@ -104,8 +105,14 @@ fn limits() {
 }
 
 #[test]
+fn conversions() {
+    check(CONVERSIONS);
+}
+
+#[test]
 fn every_rejection_has_a_row() {
-    let rows = [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS, FEES, PERIODS, UP_TO, LIMITS].concat();
+    let rows =
+        [ACCOUNTS, POSTINGS, MONEY, PRECEDENCE, HOLDS, REVERSALS, FEES, PERIODS, UP_TO, LIMITS, CONVERSIONS].concat();
     for code in [
         "postings_out_of_bounds",
         "amount_not_positive",
@@ -142,6 +149,15 @@ fn every_rejection_has_a_row() {
         "version_not_newer",
         "period_closed",
         "period_not_over",
+        "rate_sheet_invalid",
+        "same_currency",
+        "rate_sheet_not_found",
+        "rate_sheet_stale",
+        "rate_not_found",
+        "quote_expired",
+        "converted_amount_zero",
+        "quote_mismatch",
+        "quote_of_another",
     ] {
         assert!(rows.contains(&format!("=> {code}")), "{code}");
     }

@@ -14,7 +14,7 @@ use stores::postgres::Migrated;
 
 use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::serve::past::Moment;
-use crate::{backup, demo, import, kafka, keys, serve, telemetry};
+use crate::{backup, demo, import, kafka, keys, rates, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -135,6 +135,18 @@ Examples:
     },
     /// What consumers could not handle: shows it, asks for it again, gives it up
     Dlq(kafka::dlq::DlqArgs),
+    /// Rates: what sources say, what the book has, publishing by hand
+    #[command(
+        after_help = "While a server runs with [rates] sources configured, it publishes rate sheets by itself (docs/fx.md).
+
+Examples:
+  ledgerd rates show --symbols USD,GBP
+  ledgerd rates show --date 2026-10-30 --base USD
+  ledgerd rates fetch --config doppia.toml
+  ledgerd rates publish --accept-move         what moved too far for the server to publish by itself
+  ledgerd rates publish --date 2026-10-30     rates of a day of the past"
+    )]
+    Rates(rates::RatesArgs),
     /// Prints the effective configuration, which holds no secrets
     Config(Settings),
     /// Imports a real bank into a fresh folder, proves the journal, and serves it
@@ -353,6 +365,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Dlq(args) => {
             kafka::dlq::run(&args, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Rates(args) => {
+            runtime()?.block_on(rates::run(args, cli.output))?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Config(settings) => {

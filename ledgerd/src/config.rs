@@ -4,6 +4,7 @@
 
 mod bus;
 mod cluster;
+mod rates;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub use bus::{KafkaConfig, RelayConfig};
 pub use cluster::{ClusterConfig, DatabaseConfig, ENV_SECRET};
 
 use crate::roles::Roles;
+pub use rates::{MarginConfig, RatesConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -89,6 +91,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// The database of read models and keys beside a journal in Kafka.
     pub database: DatabaseConfig,
+    /// Where rates come from.
+    pub rates: RatesConfig,
 }
 
 /// Logs.
@@ -223,6 +227,7 @@ impl Default for Config {
             relay: RelayConfig::default(),
             cluster: ClusterConfig::default(),
             database: DatabaseConfig::default(),
+            rates: RatesConfig::default(),
         }
     }
 }
@@ -344,6 +349,9 @@ impl Config {
         }
         if let Err(error) = self.kafka.cluster() {
             return wrong("kafka", &error.to_string());
+        }
+        if let Some((key, reason)) = self.rates.wrong() {
+            return wrong(key, &reason);
         }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");

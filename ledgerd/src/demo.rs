@@ -1,5 +1,7 @@
 //! `ledgerd demo`: the main job on a real bank, from an empty folder to a proven book, as a person would do it by hand.
 
+mod exchange;
+
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,17 +84,20 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     step("4", &format!("a customer's statement: {CUSTOMER}"));
     show_statement(&server).await?;
 
-    step("5", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
+    step("5", "two customers convert money at the reference rates of 2026-10-16 (examples/ecb)");
+    exchange::show(&server, &examples).await?;
+
+    step("6", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
     server.stop().await?;
     tool(&replay_tool, &args.data, &["verify"])?;
-    step("6", "rebuild the read model `balances` from nothing and compare digests");
+    step("7", "rebuild the read model `balances` from nothing and compare digests");
     tool(&replay_tool, &args.data, &["rebuild", "balances"])?;
 
     if args.exit {
         println!("\nThe book is in {}. Serve it: ledgerd serve --data {}", args.data.display(), args.data.display());
         return Ok(ExitCode::SUCCESS);
     }
-    step("7", "serve it again");
+    step("8", "serve it again");
     let server = Running::start(&config).await?;
     by_hand(&server.url, &args.data);
     tokio::signal::ctrl_c().await?;
@@ -168,6 +173,19 @@ impl Running {
         let status = response.status();
         let body: Value = response.json().await?;
         ensure!(status.is_success(), "GET {path}: {status} {body}");
+        Ok(body)
+    }
+
+    /// Posts, and expects 201.
+    async fn post(&self, path: &str, idempotency_key: &str, body: &Value) -> anyhow::Result<Value> {
+        let mut request = self.http.post(format!("{}/v1/books/1/{path}", self.url)).bearer_auth(&self.key).json(body);
+        if !idempotency_key.is_empty() {
+            request = request.header("idempotency-key", idempotency_key);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let body: Value = response.json().await?;
+        ensure!(status.as_u16() == 201, "POST {path}: {status} {body}");
         Ok(body)
     }
 

@@ -1,8 +1,9 @@
 //! Composition: one binary, its configuration, telemetry and roles. It holds no rule of the ledger; it opens the stores,
 //! starts the engine and the projection runner, and puts the API in front of them.
 //!
-//! `cli` what can be typed · `config` defaults, file, environment, flags · `roles` what a process does · `serve` the running server · `telemetry` logs and
-//! metrics · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
+//! `cli` what can be typed · `config` defaults, file, environment, flags · `roles` what a process does · `serve` the running
+//! server · `telemetry` logs and metrics · `rates` where rates come from · `backup`, `keys`, `import`, `kafka`, `demo` the other
+//! subcommands.
 
 pub mod backup;
 pub mod cli;
@@ -13,5 +14,6 @@ pub mod kafka;
 pub mod keys;
 mod progress;
 pub mod roles;
+pub mod rates;
 pub mod serve;
 pub mod telemetry;

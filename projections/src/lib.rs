@@ -16,6 +16,7 @@ pub mod memory;
 pub mod notifications;
 pub mod ports;
 pub mod projection;
+pub mod rates;
 pub mod rebuild;
 pub mod runner;
 pub mod settings;
@@ -33,7 +34,7 @@ pub use runner::{Progress, Runner, RunnerError, RunnerFault};
 pub use totals::Totals;
 
 /// The names of all projections of a book, in the order in which the runner drives them.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     balances::NAME,
     statements::NAME,
     trial_balance::NAME,
@@ -41,6 +42,7 @@ pub const NAMES: [&str; 7] = [
     limits::NAME,
     audit::NAME,
     notifications::NAME,
+    rates::NAME,
 ];
 
 /// The names of the projections of the access log, which is a journal of its own: their sequences are not the book's.

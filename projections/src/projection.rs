@@ -4,7 +4,7 @@
 use event_schemas::{Event, Sequence, Timestamp};
 
 use crate::ports::{ReadRows, RowChanges, RowsFault, Table};
-use crate::{access, audit, balances, limits, notifications, settings, statements, trial_balance};
+use crate::{access, audit, balances, limits, notifications, rates, settings, statements, trial_balance};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Projection>> {
         balances::NAME => Some(Box::new(balances::Balances::default())),
         statements::NAME => Some(Box::new(statements::Statements::default())),
         trial_balance::NAME => Some(Box::new(trial_balance::TrialBalances::default())),
+        rates::NAME => Some(Box::new(rates::Rates::default())),
         settings::NAME => Some(Box::new(settings::Settings::default())),
         limits::NAME => Some(Box::new(limits::Limits::default())),
         audit::NAME => Some(Box::new(audit::Audit::default())),

@@ -110,6 +110,8 @@ pub fn run(
             | EventBody::FeeRuleSet(_)
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
+            | EventBody::RateSheetPublished(_)
+            | EventBody::ConversionPosted(_)
             | EventBody::JournalRestored(_)
             | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => {}

@@ -110,7 +110,7 @@ pub struct VerifyArgs {
 /// Arguments of `rebuild`.
 #[derive(Debug, Clone, Args)]
 pub struct RebuildArgs {
-    /// Which read models: balances, statements, trial_balance, settings, limits, audit, notifications.
+    /// Which read models: balances, statements, trial_balance, settings, limits, audit, notifications, rates.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "PROJECTION")]
     pub projections: Vec<String>,
     /// All of them.

@@ -155,7 +155,9 @@ fn about(command: &CommandBody) -> Option<CommandId> {
         | CommandBody::PublishCalendar(_)
         | CommandBody::SetFeeRule(_)
         | CommandBody::ClosePeriod(_)
-        | CommandBody::SetNotificationPreferences(_) => None,
+        | CommandBody::SetNotificationPreferences(_)
+        | CommandBody::PublishRateSheet(_)
+        | CommandBody::ConvertFunds(_) => None,
     }
 }
 
@@ -227,7 +229,15 @@ impl Printer<'_> {
                 format!("{name} {} released of hold {} due {}", expired.released, expired.hold, expired.expires_at)
             }
             // Told above.
-            EventBody::EntryPosted(_) | EventBody::EntryReversed(_) | EventBody::HoldCaptured(_) => String::new(),
+            EventBody::EntryPosted(_)
+            | EventBody::EntryReversed(_)
+            | EventBody::HoldCaptured(_)
+            | EventBody::ConversionPosted(_) => String::new(),
+            EventBody::RateSheetPublished(sheet) => {
+                let (version, source, pivot) = (sheet.version, &sheet.source, sheet.pivot);
+                let (count, day, end) = (sheet.rates.len(), sheet.quoted_on, sheet.valid_until);
+                format!("version {version} of {source}: {count} rates per {pivot} for {day}, valid until {end}")
+            }
             EventBody::CommandRejected(rejected) => self.refused(rejected),
             EventBody::StateDigest(state) => format!("{} of {} accounts", state.digest, state.accounts),
             EventBody::ClockAccepted(clock) => {
@@ -288,7 +298,7 @@ impl Printer<'_> {
             EntryOrigin::Capture(about) | EntryOrigin::Reversal(about) => {
                 let _ = write!(text, " of {about}");
             }
-            EntryOrigin::Command(_) => {}
+            EntryOrigin::Command(_) | EntryOrigin::Conversion => {}
         }
         let _ = write!(text, " on {}", entry.effective_on);
         for posting in entry.postings {

@@ -157,6 +157,29 @@ fn end_of_day_is_for_csv() {
     assert!(matches!(failure, Failure::Usage(_)), "{failure}");
 }
 
+/// A conversion has two currencies: the export balances in each by the position accounts, and the checkers agree.
+#[test]
+fn conversions_balance_in_each_currency() {
+    let mut book = common::Book::open();
+    let open = BalancePolicy::Unlimited;
+    let mut converted = 0;
+    for (sold, bought) in [("USD", "EUR"), ("JPY", "BHD"), ("EUR", "JPY")] {
+        let from = book.account(&format!("ann:{sold}:{converted}"), AccountKind::Liability, sold, open);
+        let to = book.account(&format!("ann:{bought}:{converted}"), AccountKind::Liability, bought, open);
+        converted += 1;
+        book.conversion((from, sold), (to, bought), 12_345);
+    }
+    book.seal();
+    for memory in ["", " --sort-memory 1"] {
+        let hledger = exported(&book, &format!("--format hledger{memory}"));
+        assert!(hledger.contains("sys:fx-position:USD") && hledger.contains("conversion"), "{hledger}");
+        check_hledger(&hledger);
+        check_beancount(&exported(&book, &format!("--format beancount{memory}")));
+    }
+    let rows = exported(&book, "--format csv --currency EUR");
+    assert!(rows.lines().skip(1).all(|row| row.contains(",conversion,")), "{rows}");
+}
+
 #[test]
 fn captures_and_reversals_are_entries_and_holds_are_not() {
     let book = common::held_book();

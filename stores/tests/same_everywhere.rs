@@ -104,6 +104,8 @@ fn the_same_commands_have_the_same_end_on_every_store() {
         "ledger.limit.charged.v1",
         "ledger.limits.set.v1",
         "ledger.fee_rule.set.v1",
+        "ledger.rate_sheet.published.v1",
+        "ledger.conversion.posted.v1",
         "ledger.command.rejected.v1",
         "ledger.state.digest.v1",
     ] {

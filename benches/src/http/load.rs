@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 
 use super::connection::Connection;
+use super::exchange;
 use super::server::Server;
 use super::{Cell, Load};
 use crate::booked::mix;
@@ -48,7 +49,7 @@ pub(super) async fn open_accounts(server: &Server, accounts: u64) -> anyhow::Res
 }
 
 /// Posts a batch, all of whose items have to be accepted.
-async fn post_batch(connection: &mut Connection, key: &str, body: &str, items: usize) -> anyhow::Result<()> {
+pub(super) async fn post_batch(connection: &mut Connection, key: &str, body: &str, items: usize) -> anyhow::Result<()> {
     let status = connection.post("/v1/books/1/batches", key, None, body).await?;
     let answer = std::str::from_utf8(connection.body())?;
     ensure!(status == 200, "a batch gave {status}: {answer}");
@@ -85,12 +86,16 @@ pub(super) async fn round(
 ) -> anyhow::Result<(Round, Histogram<u64>)> {
     let journal = server.journal();
     let before = used_bytes(&journal)?;
+    let mut quotes = exchange::Quotes::default();
+    if cell.load == Load::Conversions {
+        quotes = exchange::make(server, cell.connections as u64, args.http_accounts, args.seconds).await?;
+    }
     let measure_from = Instant::now() + WARM_UP;
     let until = measure_from + Duration::from_secs(args.seconds);
     let (port, key, accounts) = (server.port, server.key.clone(), args.http_accounts);
     let shared = Rc::new(Shared { port, key, cell, accounts, round, measure_from, until });
     let tasks: Vec<_> = (0..cell.connections as u64)
-        .map(|number| tokio::task::spawn_local(drive(number, Rc::clone(&shared))))
+        .map(|number| tokio::task::spawn_local(drive(number, Rc::clone(&shared), quotes.take(number))))
         .collect();
     let (mut measured, mut sent, mut latencies_us) = (0, 0, Histogram::new(3)?);
     for task in tasks {
@@ -114,7 +119,7 @@ pub(super) async fn round(
 }
 
 /// Sends requests on one connection until the time is over.
-async fn drive(connection_number: u64, shared: Rc<Shared>) -> anyhow::Result<Driven> {
+async fn drive(connection_number: u64, shared: Rc<Shared>, mut quotes: Vec<String>) -> anyhow::Result<Driven> {
     let Shared { cell, .. } = *shared;
     let mut connection = Connection::open(shared.port).await?;
     let mut driven = Driven { measured: 0, sent: 0, latencies_us: Histogram::new(3)? };
@@ -124,7 +129,18 @@ async fn drive(connection_number: u64, shared: Rc<Shared>) -> anyhow::Result<Dri
     loop {
         body.clear();
         id.clear();
-        let began = if cell.items == 1 {
+        let began = if matches!(cell.load, Load::Conversions | Load::Exchange) {
+            let random = mix(shared.round << 48 ^ connection_number << 32 ^ number);
+            number += 1;
+            let began = Instant::now();
+            let quote = match quotes.pop() {
+                Some(quote) => quote,
+                None if cell.load == Load::Conversions => anyhow::bail!("there are no more quotes: ask for less time"),
+                None => exchange::quote(&mut connection, &shared.key, random, shared.accounts).await?,
+            };
+            exchange::convert(&mut connection, &shared.key, &quote).await?;
+            began
+        } else if cell.items == 1 {
             write!(id, "t-{}-{connection_number}-{number}", shared.round)?;
             body.push('{');
             write_transfer(&mut body, connection_number, number, &shared)?;
@@ -161,7 +177,7 @@ fn write_transfer(body: &mut String, connection: u64, number: u64, shared: &Shar
             let from = random % shared.accounts;
             (from, (from + 1 + (random >> 32) % (shared.accounts - 1)) % shared.accounts)
         }
-        Load::Hot => (random & 1, (random & 1) ^ 1),
+        Load::Hot | Load::Conversions | Load::Exchange => (random & 1, (random & 1) ^ 1),
     };
     write!(
         body,

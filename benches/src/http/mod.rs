@@ -1,13 +1,14 @@
 //! A load generator over HTTP/1.1 keep-alive connections, each with one request under way, against `ledgerd` processes of its
 //! own: one with read models and one without, if both are asked for.
 //!
-//! `connection.rs` requests and answers as plain bytes · `server.rs` a `ledgerd` · `load.rs` one round of one combination.
+//! `exchange.rs` quotes and conversions · `connection.rs` requests and answers as plain bytes · `server.rs` a `ledgerd` · `load.rs` one round of one combination.
 //!
 //! Combinations are measured by turns: each round takes all of them once, so that what the machine does beside falls on all
 //! alike. Throughput is the median of the rounds, latencies are of all rounds together. Client and servers share the cores; the
 //! client is one thread, and its own work is in the latencies.
 
 mod connection;
+mod exchange;
 mod load;
 mod server;
 
@@ -31,6 +32,10 @@ pub(crate) enum Load {
     Uniform,
     /// The same two, in every transfer.
     Hot,
+    /// Conversions between the two accounts of each customer, by quotes that were made before: one request each.
+    Conversions,
+    /// The same with the quote: two requests each.
+    Exchange,
 }
 
 impl Load {
@@ -38,6 +43,8 @@ impl Load {
         match self {
             Self::Uniform => "uniform",
             Self::Hot => "two hot",
+            Self::Conversions => "conversions",
+            Self::Exchange => "quotes and conversions",
         }
     }
 }
@@ -146,6 +153,9 @@ pub(crate) fn run(args: &HttpArgs, dir: &Path) -> anyhow::Result<HttpResult> {
     for cell in cells(args) {
         ensure!((1..=500).contains(&cell.connections), "1 to 500 connections: a ledgerd takes 512");
         ensure!((1..=8_190).contains(&cell.items), "1 to 8,190 items a request");
+        let converts = matches!(cell.load, Load::Conversions | Load::Exchange);
+        ensure!(!converts || cell.items == 1, "a conversion is a request of its own");
+        ensure!(!converts || cell.read_models == ReadModels::On, "quotes are made by what the read models say");
         courses.push(Course { cell, latencies_us: Histogram::new(3)?, rounds: Vec::new() });
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -164,6 +174,9 @@ async fn measure(args: &HttpArgs, dir: &Path, courses: &mut [Course]) -> anyhow:
             let data = folder.path().join(read_models.name());
             let server = Server::start(&args.ledgerd, &data, read_models, args.gateway).await?;
             load::open_accounts(&server, args.http_accounts).await?;
+            if courses.iter().any(|course| matches!(course.cell.load, Load::Conversions | Load::Exchange)) {
+                exchange::prepare(&server, args.http_accounts).await?;
+            }
             servers.push((read_models, server));
         }
     }

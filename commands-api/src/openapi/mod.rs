@@ -33,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("book", "The book as a whole: how far it is, whether it balances, what was decided."),
     ("accounts", "Accounts: opened, frozen, closed; their balances and statements."),
     ("money", "Money that enters, moves and leaves."),
+    ("exchange", "Foreign exchange: rates, quotes, conversions, the house's positions."),
     ("holds", "Money set aside: placed, captured, let go."),
     ("customers", "Customers: what they may still let go, and what they are told."),
     ("settings", "What holds for the whole book: fees, calendar, closed periods."),

@@ -38,6 +38,18 @@ pub(crate) struct CustomerPath {
     owner: String,
 }
 
+/// Of the rates of a day.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct RateDatePath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The day.
+    #[param(value_type = types::CivilDate)]
+    date: String,
+}
+
 /// Of one hold.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -7,11 +7,14 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use event_schemas::bounds::{CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, TEXT_MAX_BYTES, VERSION_MAX};
+use event_schemas::bounds::{
+    CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, RATE_NAME_MAX_BYTES, TEXT_MAX_BYTES, VERSION_MAX,
+};
 use event_schemas::command::AccountKind as EventAccountKind;
 use event_schemas::fees::FeeKind as FeeKinds;
 use event_schemas::limits::LimitWindow as LimitWindows;
 use event_schemas::notices::{NoticeChannel as NoticeChannels, NoticeTopic as NoticeTopics};
+use event_schemas::rates::FixedSide as FixedSides;
 use event_schemas::{Currency, EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
 use projections::audit::ACT_TYPES;
 use projections::audit::rows::ActCause as ActCauses;
@@ -121,6 +124,14 @@ types! {
         .examples(["0.00", "unlimited"]);
     /// A decimal with exactly the decimals of its currency.
     Amount = text().pattern(Some(r"^-?(0|[1-9][0-9]{0,38})(\.[0-9]{1,4})?$")).examples(["12.34"]);
+    /// A rate: a decimal above zero, as a source quotes it.
+    RateText = text().pattern(Some(r"^[0-9]+(\.[0-9]+)?$")).max_length(Some(64)).examples(["0.92345"]);
+    /// A name of a source of rates, or of a tier of customers: at most 32 bytes of UTF-8.
+    RateName = text().max_length(Some(RATE_NAME_MAX_BYTES)).examples(["ecb"]);
+    /// A quote; opaque.
+    QuoteText = text().pattern(Some("^[A-Za-z0-9_-]+$")).max_length(Some(crate::fx::TOKEN_MAX_BYTES));
+    /// Which of two amounts was named.
+    FixedSide = words([FixedSides::Sold.name(), FixedSides::Bought.name()]);
     /// A currency of ISO 4217 that has a minor unit.
     KnownCurrency = text().enum_values(Some(known_currencies())).examples(["EUR"]);
     /// The code of a currency: of ISO 4217 as it was when the account was opened.
@@ -157,7 +168,7 @@ types! {
         [HoldStatuses::Open, HoldStatuses::Captured, HoldStatuses::Voided, HoldStatuses::Expired].map(HoldStatuses::name),
     );
     /// What made an entry.
-    EntryOrigin = words(EntryKind::ALL.map(EntryKind::name).into_iter().chain(["capture", "reversal"]));
+    EntryOrigin = words(EntryKind::ALL.map(EntryKind::name).into_iter().chain(["capture", "reversal", "conversion"]));
     /// Whether the book takes commands.
     WriterState = words(["serving", "read_only", "stopped"]);
     /// The verdict of a command.

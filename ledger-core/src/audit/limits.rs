@@ -189,6 +189,10 @@ impl Auditor {
                 let (from, to) = (entry.postings.first()?, entry.postings.get(1)?);
                 (from.account, Some(to.account), from.money, None)
             }
+            EventBody::ConversionPosted(conversion) => {
+                let from = conversion.postings.first()?;
+                (from.account, None, from.money, None)
+            }
             EventBody::HoldPlaced(placed) => (placed.account, None, placed.amount, event.cause.verdict_of()),
             _ => return None,
         };

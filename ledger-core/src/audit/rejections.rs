@@ -43,6 +43,15 @@ impl Auditor {
             | Rejection::OriginalIsReversal { .. }
             | Rejection::OriginalReversed { .. }
             | Rejection::ReversalAboveOriginal { .. } => self.reversal_rejection_holds(&rejected.rejection),
+            Rejection::RateSheetInvalid { .. }
+            | Rejection::SameCurrency { .. }
+            | Rejection::RateSheetNotFound { .. }
+            | Rejection::RateSheetStale { .. }
+            | Rejection::RateNotFound { .. }
+            | Rejection::QuoteExpired { .. }
+            | Rejection::QuoteMismatch { .. }
+            | Rejection::ConvertedAmountZero
+            | Rejection::QuoteOfAnother { .. } => self.rate_rejection_holds(rejected),
             Rejection::EntryUnbalanced { debits_minor, credits_minor, .. } => debits_minor != credits_minor,
             Rejection::PeriodClosed { .. } | Rejection::PeriodNotOver { .. } | Rejection::VersionNotNewer { .. } => {
                 self.setting_rejection_holds(rejected)

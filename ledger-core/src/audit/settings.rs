@@ -118,6 +118,9 @@ impl Auditor {
                 let before = self.fee_rules.get(&(rule.kind, rule.currency)).map_or(0, |rule| rule.version);
                 *applied == before && rule.version <= before
             }
+            (Rejection::VersionNotNewer { .. }, CommandBody::PublishRateSheet(_)) => {
+                self.rate_rejection_holds(rejected)
+            }
             (Rejection::VersionNotNewer { applied }, CommandBody::SetLimits(set)) => {
                 let before = self.limits_version(set);
                 *applied == before && set.version <= before

@@ -59,7 +59,8 @@ fn check_parts(parts: &[ReversedPart]) -> Result<(), Rejection> {
     worst.map_or(Ok(()), Err)
 }
 
-/// The original's event and postings: an entry or a capture.
+/// The original's event and postings: an entry, a capture or a conversion. That of a conversion swaps the very amounts that were
+/// posted, so it is taken back at its own rate, margin and rounding included.
 fn original<'a>(context: Context<'a>, reverse: &ReverseEntry) -> Result<(&'a RecordedEvent, &'a [Posting]), Rejection> {
     let entry = reverse.entry;
     let original = context
@@ -69,6 +70,7 @@ fn original<'a>(context: Context<'a>, reverse: &ReverseEntry) -> Result<(&'a Rec
     match &original.event.body {
         EventBody::EntryPosted(posted) => Ok((original, &posted.postings)),
         EventBody::HoldCaptured(captured) => Ok((original, &captured.postings)),
+        EventBody::ConversionPosted(conversion) => Ok((original, &conversion.postings)),
         EventBody::EntryReversed(_) => Err(Rejection::OriginalIsReversal { entry }),
         EventBody::BookOpened(_)
         | EventBody::AccountOpened(_)
@@ -88,6 +90,7 @@ fn original<'a>(context: Context<'a>, reverse: &ReverseEntry) -> Result<(&'a Rec
         | EventBody::FeeRuleSet(_)
         | EventBody::PeriodClosed(_)
         | EventBody::NotificationPreferencesSet(_)
+        | EventBody::RateSheetPublished(_)
         | EventBody::ControlRecorded(_)
         | EventBody::AccessLogged(_)
         | EventBody::JournalRestored(_) => Err(Rejection::OriginalNotAnEntry { entry }),

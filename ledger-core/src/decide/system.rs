@@ -13,6 +13,12 @@ pub enum SystemRole {
     Clearing,
     /// Fees earned: income.
     FeeIncome,
+    /// What the house has bought of a currency from customers less what it has sold: equity, which stands between currencies.
+    FxPosition,
+    /// Margins earned on conversions: income.
+    FxMargin,
+    /// What rounding of conversions left over: income, of either sign.
+    FxRounding,
 }
 
 /// Codes that begin so belong to the book.
@@ -24,6 +30,9 @@ impl SystemRole {
         let role = match self {
             Self::Clearing => "psp-clearing",
             Self::FeeIncome => "income-fee",
+            Self::FxPosition => "fx-position",
+            Self::FxMargin => "income-fx-margin",
+            Self::FxRounding => "fx-rounding",
         };
         format!("{SYSTEM_CODE_PREFIX}{role}:{currency}")
     }
@@ -31,7 +40,8 @@ impl SystemRole {
     const fn kind(self) -> AccountKind {
         match self {
             Self::Clearing => AccountKind::Asset,
-            Self::FeeIncome => AccountKind::Income,
+            Self::FxPosition => AccountKind::Equity,
+            Self::FeeIncome | Self::FxMargin | Self::FxRounding => AccountKind::Income,
         }
     }
 }

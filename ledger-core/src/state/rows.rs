@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use event_schemas::MultisetHash;
 use event_schemas::codec::{CodecError, Reader, put_varint};
-use event_schemas::command::{PublishCalendar, SetFeeRule};
+use event_schemas::command::{PublishCalendar, PublishRateSheet, SetFeeRule};
 use event_schemas::digest::ElementHash;
 
 use super::holds::Holds;
@@ -59,10 +59,11 @@ pub(super) struct Tables {
     pub(super) limits: Rows<Limits>,
     pub(super) calendar: Rows<PublishCalendar>,
     pub(super) charged: Rows<ChargedOn>,
+    pub(super) rate_sheets: Rows<PublishRateSheet>,
 }
 
 impl Tables {
-    pub(super) fn all(&self) -> [&dyn Table; 8] {
+    pub(super) fn all(&self) -> [&dyn Table; 9] {
         [
             &self.holds,
             &self.reversed,
@@ -72,10 +73,11 @@ impl Tables {
             &self.limits,
             &self.calendar,
             &self.charged,
+            &self.rate_sheets,
         ]
     }
 
-    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 8] {
+    pub(super) fn all_mut(&mut self) -> [&mut dyn Table; 9] {
         [
             &mut self.holds,
             &mut self.reversed,
@@ -85,6 +87,7 @@ impl Tables {
             &mut self.limits,
             &mut self.calendar,
             &mut self.charged,
+            &mut self.rate_sheets,
         ]
     }
 }
@@ -126,6 +129,14 @@ impl<V: Row> Rows<V> {
 
     pub(super) fn get(&self, key: &V::Key) -> Option<&V> {
         self.by_key.get(key).map(|kept| &kept.row)
+    }
+
+    pub(super) fn first(&self) -> Option<&V> {
+        self.by_key.first_key_value().map(|(_, kept)| &kept.row)
+    }
+
+    pub(super) fn last(&self) -> Option<&V> {
+        self.by_key.last_key_value().map(|(_, kept)| &kept.row)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&V::Key, &V)> {

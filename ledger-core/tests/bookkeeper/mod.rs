@@ -4,13 +4,14 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod allowance;
+mod exchange;
 
 use std::collections::BTreeMap;
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, PublishCalendar, ReverseEntry,
-    SetFeeRule, TransferUpTo,
+    AccountKind, BalancePolicy, CaptureHold, FeeKind, OpenAccount, PlaceHold, PublishCalendar, PublishRateSheet,
+    ReverseEntry, SetFeeRule, TransferUpTo,
 };
 use event_schemas::{
     AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Rejection, Side, Timestamp,
@@ -37,6 +38,7 @@ pub struct Model {
     pub preferences: BTreeMap<Box<str>, u64>,
     pub limits: BTreeMap<(Box<str>, Currency), Allowance>,
     pub calendar: Option<PublishCalendar>,
+    pub sheets: Vec<PublishRateSheet>,
 }
 
 /// A hold: what is left of it, zero once it has ended.
@@ -134,6 +136,8 @@ impl Model {
                 Ok(())
             }
             CommandBody::SetLimits(set) => self.set_limits(set),
+            CommandBody::PublishRateSheet(sheet) => self.publish_sheet(sheet),
+            CommandBody::ConvertFunds(convert) => self.convert(id, convert),
             CommandBody::PublishCalendar(calendar) => self.publish(calendar),
             CommandBody::OpenAccount(open) => self.open(open),
             CommandBody::FreezeAccount(act) => self.act(act.account, |page, refused| {

@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use event_schemas::bounds::EVENTS_PER_COMMAND_MAX;
 use event_schemas::codec::Reader;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
-    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
-    SetNotificationPreferences, TransferUpTo, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, ConvertFunds, FeeKind, FixedSide,
+    MarginRule, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, PublishRateSheet, QuotedRate,
+    ReverseEntry, ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::event::BookOpened;
 use event_schemas::{
@@ -157,6 +157,9 @@ impl Desk {
         let id = match (name.strip_prefix('#'), name.split_once(':')) {
             (Some(number), _) => AccountId(number.parse().unwrap()),
             (_, Some(("clearing", currency))) => AccountId::from_code(BOOK, &format!("sys:psp-clearing:{currency}")),
+            (_, Some(("position", currency))) => AccountId::from_code(BOOK, &format!("sys:fx-position:{currency}")),
+            (_, Some(("margin", currency))) => AccountId::from_code(BOOK, &format!("sys:income-fx-margin:{currency}")),
+            (_, Some(("rounding", currency))) => AccountId::from_code(BOOK, &format!("sys:fx-rounding:{currency}")),
             (_, Some(("fees", currency))) => AccountId::from_code(BOOK, &format!("sys:income-fee:{currency}")),
             _ => AccountId::from_code(BOOK, name),
         };
@@ -167,8 +170,14 @@ impl Desk {
     fn name(&self, id: AccountId) -> String {
         self.names.get(&id).cloned().unwrap_or_else(|| {
             let text = id.to_string();
-            for currency in ["EUR", "USD", "JPY"] {
-                for (role, code) in [("clearing", "psp-clearing"), ("fees", "income-fee")] {
+            for currency in ["EUR", "USD", "JPY", "GBP", "BHD"] {
+                for (role, code) in [
+                    ("clearing", "psp-clearing"),
+                    ("fees", "income-fee"),
+                    ("position", "fx-position"),
+                    ("margin", "income-fx-margin"),
+                    ("rounding", "fx-rounding"),
+                ] {
                     if AccountId::from_code(BOOK, &format!("sys:{code}:{currency}")) == id {
                         return format!("{role}:{currency}");
                     }
@@ -247,6 +256,49 @@ impl Desk {
             }
             "close_period" => {
                 CommandBody::ClosePeriod(ClosePeriod { through: words[1].parse().unwrap(), reason: "because".into() })
+            }
+            // `sheet EUR v1 USD=1.0829 JPY=178.53 ppm 10000 gold=2500 lasts 60 quotes 30 source ecb`
+            "sheet" => {
+                let rates = words[2..].iter().take_while(|word| **word != "ppm").filter_map(|word| {
+                    let (code, rate) = word.split_once('=')?;
+                    Some(QuotedRate { currency: currency(code), per_pivot: rate.parse().unwrap() })
+                });
+                let rates = rates.collect();
+                let special = words.iter().skip_while(|word| **word != "ppm").filter_map(|word| {
+                    let (tier, ppm) = word.split_once('=')?;
+                    let tier = Some(tier.into());
+                    Some(MarginRule { tier, sold: None, bought: None, margin_ppm: ppm.parse().unwrap() })
+                });
+                let all = option("ppm").map(|ppm| MarginRule::for_all(ppm.parse().unwrap()));
+                let seconds = |name| option(name).map(|seconds| seconds.parse::<i64>().unwrap());
+                CommandBody::PublishRateSheet(PublishRateSheet {
+                    version: version(),
+                    pivot: currency(words[1]),
+                    source: option("source").unwrap_or("ecb").into(),
+                    quoted_on: "2026-10-30".parse().unwrap(),
+                    fetched_at: self.recorded_at,
+                    valid_until: Timestamp(self.recorded_at.0 + seconds("lasts").unwrap_or(3_600) * 1_000_000),
+                    quote_seconds: u32::try_from(seconds("quotes").unwrap_or(30)).unwrap(),
+                    rates,
+                    margins: special.chain(all).collect(),
+                })
+            }
+            // `sell ann ben 100 USD for 91.42 EUR v1 owner client:1 tier gold until 30`, `buy` with the same words
+            "sell" | "buy" => {
+                let (sold, bought) = (money(words[3], words[4]), money(words[6], words[7]));
+                let until = option("until").map_or(60, |seconds| seconds.parse::<i64>().unwrap());
+                CommandBody::ConvertFunds(ConvertFunds {
+                    from: self.account(words[1]),
+                    to: self.account(words[2]),
+                    owner: option("owner").unwrap_or_default().into(),
+                    fixed: if words[0] == "sell" { FixedSide::Sold } else { FixedSide::Bought },
+                    sold,
+                    bought,
+                    tier: option("tier").unwrap_or_default().into(),
+                    sheet: version(),
+                    expires_at: Timestamp(self.recorded_at.0 + until * 1_000_000),
+                    reference,
+                })
             }
             "prefer" => {
                 let (owner, version, topics) = (words[1].into(), version(), BTreeMap::new());
@@ -336,7 +388,9 @@ impl Desk {
             EventBody::FeeRuleSet(_)
             | EventBody::NotificationPreferencesSet(_)
             | EventBody::LimitsSet(_)
+            | EventBody::RateSheetPublished(_)
             | EventBody::CalendarPublished(_) => "set".into(),
+            EventBody::ConversionPosted(posted) => self.entry(&posted.postings, posted.effective_on),
             EventBody::PeriodClosed(close) => format!("closed through {}", close.through),
             EventBody::HoldPlaced(_) => "held".into(),
             EventBody::HoldCaptured(captured) => {
@@ -385,7 +439,15 @@ impl Desk {
             | Rejection::AccountCodeInvalid
             | Rejection::LimitNotPositive
             | Rejection::FeeRuleInvalid
+            | Rejection::ConvertedAmountZero
             | Rejection::CalendarMissing => String::new(),
+            Rejection::RateSheetInvalid { part } => format!(" {}", part.name()),
+            Rejection::SameCurrency { currency } | Rejection::RateNotFound { currency } => format!(" {currency}"),
+            Rejection::RateSheetNotFound { newest } => format!(" {newest}"),
+            Rejection::RateSheetStale { valid_until: at } | Rejection::QuoteExpired { expires_at: at } => {
+                format!(" {}", (self.recorded_at.0 - at.0) / 1_000_000)
+            }
+            Rejection::QuoteMismatch { sold_minor, bought_minor } => format!(" {sold_minor} {bought_minor}"),
             Rejection::LinkedItemRefused { item, .. } => format!(" {item}"),
             Rejection::PeriodClosed { through: date } | Rejection::PeriodNotOver { today: date } => format!(" {date}"),
             Rejection::VersionNotNewer { applied } => format!(" {applied}"),
@@ -404,6 +466,7 @@ impl Desk {
             | Rejection::AccountFrozen { account }
             | Rejection::AccountNotFrozen { account }
             | Rejection::HoldNotPossible { account }
+            | Rejection::QuoteOfAnother { account }
             | Rejection::BalanceOverflow { account } => format!(" {}", self.name(*account)),
             Rejection::CurrencyMismatch { account, account_currency } => {
                 format!(" {} {account_currency}", self.name(*account))

@@ -2,11 +2,13 @@
 
 use event_schemas::bounds::AMOUNT_MAX_MINOR;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, FeeKind, OpenAccount, PlaceHold,
-    PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule, SetLimits,
-    SetNotificationPreferences, TransferUpTo, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ClosePeriod, ConvertFunds, FeeKind, FixedSide,
+    MarginRule, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, PublishRateSheet, QuotedRate,
+    ReverseEntry, ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
+use event_schemas::rates::Rate;
 use event_schemas::{AccountId, CivilDate, CommandBody, CommandId, Currency, Money, Posting, Side, Timestamp, testing};
+use ledger_core::fx::Price;
 use proptest::prelude::*;
 
 use super::{BOOK, NOON};
@@ -242,6 +244,89 @@ fn calendar() -> impl Strategy<Value = CommandBody> {
     )
 }
 
+fn sheet() -> impl Strategy<Value = CommandBody> {
+    let rate = || (1..2_000_000_u64, 0..6_u8).prop_filter_map("a rate", |(mantissa, scale)| Rate::new(mantissa, scale));
+    let near = || (50..200_u64).prop_filter_map("a rate", |mantissa| Rate::new(mantissa, 2));
+    let rate = move || prop_oneof![3 => near(), 1 => rate()];
+    let ppm = || prop_oneof![3 => 0..60_000_u32, 1 => Just(500_000)];
+    let odd = prop_oneof![20 => Just(0_u8), 1 => 1..6_u8];
+    let seconds = prop_oneof![3 => Just(86_400), 1 => 1..12_i64];
+    (version(), (rate(), rate()), (ppm(), ppm()), seconds, odd).prop_map(
+        |(version, (yen, dollars), (gold, all), seconds, odd)| {
+            let currency = |code: &str| code.parse::<Currency>().unwrap();
+            let quoted = |code: &str, per_pivot| QuotedRate { currency: currency(code), per_pivot };
+            let gold =
+                MarginRule { tier: Some("gold".into()), sold: None, bought: Some(currency("EUR")), margin_ppm: gold };
+            let mut sheet = PublishRateSheet {
+                version,
+                pivot: currency("EUR"),
+                source: "ecb".into(),
+                quoted_on: "2026-10-30".parse().unwrap(),
+                fetched_at: NOON,
+                valid_until: Timestamp(NOON.0 + seconds * 1_000_000),
+                quote_seconds: 30,
+                rates: vec![quoted("JPY", yen), quoted("USD", dollars)],
+                margins: vec![gold, MarginRule::for_all(all)],
+            };
+            match odd {
+                1 => sheet.rates.reverse(),
+                2 => sheet.margins.truncate(1),
+                3 => sheet.valid_until = NOON,
+                4 => sheet.quote_seconds = 0,
+                5 => sheet.rates.truncate(1),
+                _ => {}
+            }
+            CommandBody::PublishRateSheet(sheet)
+        },
+    )
+}
+
+/// Mostly as a quote would have it; see [`aim`].
+fn convert() -> impl Strategy<Value = CommandBody> {
+    let fixed = prop_oneof![Just(FixedSide::Sold), Just(FixedSide::Bought)];
+    let minor = || prop_oneof![40 => 1..300_i128, 1 => prop::sample::select(vec![0, -1, AMOUNT_MAX_MINOR + 1])];
+    let seconds = prop_oneof![8 => Just(86_400), 1 => -1..40_i64];
+    let tier = prop_oneof![3 => Just(""), 1 => Just("gold")];
+    (account(), account(), fixed, (minor(), currency()), (minor(), currency()), (tier, version(), owner()), seconds)
+        .prop_map(|(from, to, fixed, sold, bought, (tier, sheet, owner), seconds)| {
+            CommandBody::ConvertFunds(ConvertFunds {
+                from,
+                to,
+                owner,
+                fixed,
+                sold: Money::new(sold.0, sold.1),
+                bought: Money::new(bought.0, bought.1),
+                tier: tier.into(),
+                sheet,
+                expires_at: Timestamp(NOON.0 + seconds * 1_000_000),
+                reference: "".into(),
+            })
+        })
+}
+
+/// Makes of a conversion one that a quote could have promised: two accounts of one owner, and the amounts of the newest sheet.
+fn quoted(
+    convert: &mut ConvertFunds,
+    nth: usize,
+    owned: &[(AccountId, Box<str>, Currency)],
+    sheet: Option<&PublishRateSheet>,
+) {
+    let pairs = owned.iter().flat_map(|one| owned.iter().map(move |other| (one, other)));
+    let pairs: Vec<_> = pairs.filter(|(one, other)| one.1 == other.1 && one.2 != other.2).collect();
+    let Some((from, to)) = pairs.get(nth % pairs.len().max(1)) else { return };
+    (convert.from, convert.to, convert.owner) = (from.0, to.0, from.1.clone());
+    (convert.sold.currency, convert.bought.currency) = (from.2, to.2);
+    let Some(sheet) = sheet else { return };
+    let Ok(mid) = sheet.mid(from.2, to.2) else { return };
+    let Some(ppm) = sheet.margin_ppm(&convert.tier, from.2, to.2) else { return };
+    let named = if convert.fixed == FixedSide::Sold { convert.sold } else { convert.bought };
+    if let Ok(amounts) = Price::new(mid, from.2, to.2, ppm).amounts(convert.fixed, named.amount_minor)
+        && nth % 11 != 0
+    {
+        (convert.sold.amount_minor, convert.bought.amount_minor) = (amounts.sold_minor, amounts.bought_minor);
+    }
+}
+
 /// A command upon a few accounts that often exist.
 pub fn command() -> BoxedStrategy<CommandBody> {
     let act = || account().prop_map(|account| AccountAct { account, reason: "".into() });
@@ -264,6 +349,8 @@ pub fn command() -> BoxedStrategy<CommandBody> {
         1 => prefer().boxed(),
         2 => limits().boxed(),
         1 => calendar().boxed(),
+        1 => sheet().boxed(),
+        4 => convert().boxed(),
     ]
     .boxed()
 }
@@ -294,13 +381,16 @@ pub fn stream_of(most: usize) -> impl Strategy<Value = Vec<CommandBody>> {
     // may be too much for them.
     let moves = prop::collection::vec(prop_oneof![6 => transfer(), 3 => hold(), 2 => up_to(), 1 => capture()], 0..10);
     let limited = prop::option::of((calendar(), prop::collection::vec(limits(), 1..4), moves));
-    let opened = prop_oneof![4 => (opened, limited).prop_map(Some), 1 => Just(None)];
+    // And many have rates, and conversions by them.
+    let rates = prop::option::of((sheet(), prop::collection::vec(convert(), 0..8)));
+    let opened = prop_oneof![4 => (opened, limited, rates).prop_map(Some), 1 => Just(None)];
     (opened, prop::collection::vec(command(), 1..most))
         .prop_map(|(opened, rest)| {
-            let (opened, limited) = opened.unwrap_or_default();
+            let (opened, limited, rates) = opened.unwrap_or_default();
+            let rates = rates.into_iter().flat_map(|(sheet, converts)| std::iter::once(sheet).chain(converts));
             let limited =
                 limited.into_iter().flat_map(|(calendar, limits, moves)| [vec![calendar], limits, moves].concat());
-            opened.into_iter().chain(limited).chain(rest).collect()
+            opened.into_iter().chain(limited).chain(rates).chain(rest).collect()
         })
         .prop_map(|mut commands: Vec<CommandBody>| {
             aim(&mut commands);
@@ -317,6 +407,7 @@ fn aim(commands: &mut [CommandBody]) {
     let mut accounts = std::collections::BTreeMap::<AccountId, Currency>::new();
     let mut held = std::collections::BTreeMap::<u128, (AccountId, Currency)>::new();
     let mut owned = Vec::<(Box<str>, Currency)>::new();
+    let (mut theirs, mut newest) = (Vec::<(AccountId, Box<str>, Currency)>::new(), None::<PublishRateSheet>);
     let mut versions = std::collections::BTreeMap::<String, u64>::new();
     for (number, body) in (1_u128..).zip(commands) {
         let of = |ids: &[u128], back: CommandId| {
@@ -337,6 +428,9 @@ fn aim(commands: &mut [CommandBody]) {
         };
         match body {
             CommandBody::OpenAccount(open) => {
+                if !accounts.contains_key(&open.account) && !open.owner.is_empty() {
+                    theirs.push((open.account, open.owner.clone(), open.currency));
+                }
                 accounts.entry(open.account).or_insert(open.currency);
                 if open.kind == AccountKind::Liability && !open.owner.is_empty() {
                     owned.push((open.owner.clone(), open.currency));
@@ -400,6 +494,20 @@ fn aim(commands: &mut [CommandBody]) {
                 count(format!("limits of {} in {}", limits.owner, limits.currency), &mut limits.version);
             }
             CommandBody::PublishCalendar(calendar) => count("calendar".into(), &mut calendar.version),
+            CommandBody::PublishRateSheet(sheet) => {
+                count("rates".into(), &mut sheet.version);
+                newest = Some(sheet.clone());
+            }
+            CommandBody::ConvertFunds(convert) => {
+                if convert.sheet == NEXT {
+                    convert.sheet = newest.as_ref().map_or(1, |sheet| sheet.version);
+                }
+                let nth = usize::try_from(number).unwrap();
+                if nth % 13 != 0 {
+                    quoted(convert, nth, &theirs, newest.as_ref());
+                }
+                entries.push(number);
+            }
             CommandBody::FreezeAccount(_)
             | CommandBody::UnfreezeAccount(_)
             | CommandBody::CloseAccount(_)

@@ -10,9 +10,9 @@ use stores::access_log::{AccessJournal, AccessLogFull};
 
 /// All read models that a server keeps: those of the book and that of the access log.
 pub(super) const ALL_READ_MODELS: [&str; projections::NAMES.len() + projections::ACCESS_NAMES.len()] = {
-    let [a, b, c, d, e, f, g] = projections::NAMES;
+    let [a, b, c, d, e, f, g, h] = projections::NAMES;
     let [access] = projections::ACCESS_NAMES;
-    [a, b, c, d, e, f, g, access]
+    [a, b, c, d, e, f, g, h, access]
 };
 
 /// The read models of the access log.

@@ -131,8 +131,10 @@ pub async fn serve(
         budgets: budgets(&config),
         access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
         access_rows: reads.as_ref().map(ReadModels::rows),
+        quotes: crate::rates::quotes(&config)?,
     });
     let follower = Follower::start(keys)?;
+    let rates = crate::rates::start(&config, &sink, read_models.as_ref().map(ReadModels::rows), progress.clone())?;
     let scrub = match config.scrub.mib_per_second {
         0 => None,
         // Blocks on servers are the servers' to keep whole.
@@ -178,6 +180,7 @@ pub async fn serve(
     })
     .await;
 
+    drop(rates);
     tokio::task::spawn_blocking(move || {
         drop(scrub);
         drop(follower);

@@ -14,7 +14,7 @@ use crate::table::Row;
 pub(crate) const ACCEPTED: &str = "accepted";
 
 /// The types of acts: those of commands, and what the engine or an operator does without one.
-pub const ACT_TYPES: [&str; 22] = [
+pub const ACT_TYPES: [&str; 24] = [
     "open_account",
     "freeze_account",
     "unfreeze_account",
@@ -33,6 +33,8 @@ pub const ACT_TYPES: [&str; 22] = [
     "set_fee_rule",
     "close_period",
     "set_notification_preferences",
+    "publish_rate_sheet",
+    "convert_funds",
     "open_book",
     "expire_hold",
     "accept_clock",
@@ -102,6 +104,7 @@ fn asked(command: &CommandBody) -> About<'_> {
         CommandBody::PublishCalendar(calendar) => About::of(calendar.zone.clone()),
         CommandBody::SetFeeRule(rule) => About::of(rule.kind.name()),
         CommandBody::ClosePeriod(close) => About::of(close.through.to_string()),
+        CommandBody::PublishRateSheet(sheet) => About::of(sheet.source.clone()),
         CommandBody::FreezeAccount(_)
         | CommandBody::UnfreezeAccount(_)
         | CommandBody::CloseAccount(_)
@@ -110,7 +113,8 @@ fn asked(command: &CommandBody) -> About<'_> {
         | CommandBody::PostTransfer(_)
         | CommandBody::PostEntry(_)
         | CommandBody::PlaceHold(_)
-        | CommandBody::TransferUpTo(_) => About::default(),
+        | CommandBody::TransferUpTo(_)
+        | CommandBody::ConvertFunds(_) => About::default(),
     };
     About { accounts: command.accounts().into(), ..about }
 }
@@ -142,6 +146,8 @@ fn act(event: &Event) -> Option<(&'static str, About<'_>)> {
         EventBody::FeeRuleSet(rule) => ("set_fee_rule", About::of(rule.kind.name())),
         EventBody::PeriodClosed(close) => ("close_period", About::of(close.through.to_string())),
         EventBody::NotificationPreferencesSet(set) => ("set_notification_preferences", About::customer(&set.owner)),
+        EventBody::RateSheetPublished(sheet) => ("publish_rate_sheet", About::of(sheet.source.clone())),
+        EventBody::ConversionPosted(_) => ("convert_funds", posted("".into())),
         EventBody::StateDigest(_)
         | EventBody::LimitCharged(_)
         | EventBody::LimitReleased(_)

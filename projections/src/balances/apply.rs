@@ -256,6 +256,8 @@ impl Projection for Balances {
             | EventBody::FeeRuleSet(_)
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
+            | EventBody::RateSheetPublished(_)
+            | EventBody::ConversionPosted(_)
             | EventBody::JournalRestored(_)
             | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),

@@ -184,6 +184,8 @@ impl Projection for Limits {
             | EventBody::FeeRuleSet(_)
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
+            | EventBody::RateSheetPublished(_)
+            | EventBody::ConversionPosted(_)
             | EventBody::JournalRestored(_)
             | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),

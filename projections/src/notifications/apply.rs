@@ -125,6 +125,7 @@ impl Notifications {
             CommandBody::TopUp(cash) | CommandBody::Withdraw(cash) => (cash.account, cash.amount, &cash.reference),
             CommandBody::PostTransfer(transfer) => (transfer.from, transfer.amount, &transfer.reference),
             CommandBody::TransferUpTo(transfer) => (transfer.from, transfer.at_most, &transfer.reference),
+            CommandBody::ConvertFunds(convert) => (convert.from, convert.sold, &convert.reference),
             CommandBody::PlaceHold(hold) => (hold.account, hold.amount, &hold.reference),
             CommandBody::OpenAccount(_)
             | CommandBody::FreezeAccount(_)
@@ -138,7 +139,8 @@ impl Notifications {
             | CommandBody::PublishCalendar(_)
             | CommandBody::SetFeeRule(_)
             | CommandBody::ClosePeriod(_)
-            | CommandBody::SetNotificationPreferences(_) => return Ok(()),
+            | CommandBody::SetNotificationPreferences(_)
+            | CommandBody::PublishRateSheet(_) => return Ok(()),
         };
         let told = Told {
             kind: rejected.command.type_name(),
@@ -263,6 +265,8 @@ impl Projection for Notifications {
             // Entries are told above.
             EventBody::EntryPosted(_)
             | EventBody::EntryReversed(_)
+            | EventBody::ConversionPosted(_)
+            | EventBody::RateSheetPublished(_)
             | EventBody::BookOpened(_)
             | EventBody::StateDigest(_)
             | EventBody::ClockAccepted(_)

@@ -94,6 +94,8 @@ impl Projection for Settings {
             | EventBody::LimitCharged(_)
             | EventBody::LimitReleased(_)
             | EventBody::NotificationPreferencesSet(_)
+            | EventBody::RateSheetPublished(_)
+            | EventBody::ConversionPosted(_)
             | EventBody::JournalRestored(_)
             | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_) => Ok(()),

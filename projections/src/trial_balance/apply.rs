@@ -88,6 +88,8 @@ impl Projection for TrialBalances {
             | EventBody::FeeRuleSet(_)
             | EventBody::PeriodClosed(_)
             | EventBody::NotificationPreferencesSet(_)
+            | EventBody::RateSheetPublished(_)
+            | EventBody::ConversionPosted(_)
             | EventBody::JournalRestored(_)
             | EventBody::ControlRecorded(_)
             | EventBody::AccessLogged(_)

@@ -98,6 +98,8 @@ impl Survey {
                 | EventBody::FeeRuleSet(_)
                 | EventBody::PeriodClosed(_)
                 | EventBody::NotificationPreferencesSet(_)
+                | EventBody::RateSheetPublished(_)
+                | EventBody::ConversionPosted(_)
                 | EventBody::JournalRestored(_)
                 | EventBody::ControlRecorded(_)
                 | EventBody::AccessLogged(_) => {}

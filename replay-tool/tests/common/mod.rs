@@ -5,8 +5,8 @@ pub mod bank;
 
 use event_schemas::block::BlockPlace;
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, OpenAccount, PlaceHold, PostEntry, PostTransfer,
-    ReverseEntry, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, CaptureHold, CashMove, ConvertFunds, FixedSide, MarginRule, OpenAccount,
+    PlaceHold, PostEntry, PostTransfer, PublishRateSheet, QuotedRate, ReverseEntry, VoidHold,
 };
 use event_schemas::event::{BookOpened, HoldExpired, StateDigest};
 use event_schemas::{
@@ -14,6 +14,7 @@ use event_schemas::{
     EventBody, Money, Posting, PrincipalId, RecordedEvent, Sequence, Timestamp,
 };
 use ledger_core::decide::{Context, decide, named};
+use ledger_core::fx::Price;
 use ledger_core::ports::{Head, JournalFault, JournalReader};
 use ledger_core::state::State;
 use replay_tool::journal::Journal;
@@ -175,6 +176,45 @@ impl Book {
         let verdict = self.run(CommandBody::CaptureHold(capture));
         assert!(matches!(verdict, EventBody::HoldCaptured(_)), "{verdict:?}");
         self.last()
+    }
+
+    /// Converts so many minor units by the first rate sheet, which is published if there is none yet.
+    pub fn conversion(&mut self, from: (AccountId, &str), to: (AccountId, &str), sold_minor: i128) {
+        let currency = |code: &str| code.parse::<Currency>().unwrap();
+        if self.state.rate_sheet(1).is_none() {
+            let rate =
+                |code: &str, rate: &str| QuotedRate { currency: currency(code), per_pivot: rate.parse().unwrap() };
+            let now = self.now();
+            let verdict = self.run(CommandBody::PublishRateSheet(PublishRateSheet {
+                version: 1,
+                pivot: currency("EUR"),
+                source: "ecb".into(),
+                quoted_on: now.date_utc(),
+                fetched_at: now,
+                valid_until: Timestamp(now.0 + 86_400_000_000),
+                quote_seconds: 30,
+                rates: vec![rate("BHD", "0.4071"), rate("JPY", "178.53"), rate("USD", "1.0829")],
+                margins: vec![MarginRule::for_all(10_000)],
+            }));
+            assert!(matches!(verdict, EventBody::RateSheetPublished(_)), "{verdict:?}");
+        }
+        let sheet = self.state.rate_sheet(1).unwrap();
+        let (sold, bought) = (currency(from.1), currency(to.1));
+        let price = Price::new(sheet.mid(sold, bought).unwrap(), sold, bought, 10_000);
+        let amounts = price.amounts(FixedSide::Sold, sold_minor).unwrap();
+        let verdict = self.run(CommandBody::ConvertFunds(ConvertFunds {
+            from: from.0,
+            to: to.0,
+            owner: "".into(),
+            fixed: FixedSide::Sold,
+            sold: Money::new(sold_minor, sold),
+            bought: Money::new(amounts.bought_minor, bought),
+            tier: "".into(),
+            sheet: 1,
+            expires_at: self.now(),
+            reference: "".into(),
+        }));
+        assert!(matches!(verdict, EventBody::ConversionPosted(_)), "{verdict:?}");
     }
 
     pub fn close_account(&mut self, account: AccountId) -> EventBody {

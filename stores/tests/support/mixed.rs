@@ -1,9 +1,9 @@
 //! A stream of commands of all kinds, most of them sensible: the same one every time.
 
 use event_schemas::command::{
-    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, FeeKind, NoticeChannel, NoticeTopic,
-    OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart, SetFeeRule,
-    SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
+    AccountAct, AccountKind, BalancePolicy, Caps, CaptureHold, CashMove, ConvertFunds, FeeKind, FixedSide, MarginRule,
+    NoticeChannel, NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, PublishRateSheet,
+    QuotedRate, ReverseEntry, ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use event_schemas::{
     AccountId, BookId, CivilDate, Command, CommandBody, CommandId, Currency, Money, Posting, PrincipalId, Timestamp,
@@ -40,11 +40,17 @@ struct Mixed {
     holds: Vec<(CommandId, usize)>,
     entries: Vec<CommandId>,
     version: u64,
+    sheet: Option<PublishRateSheet>,
 }
+
+/// Whose owner has an account of this number less so many, too, in another currency.
+const PARTNER: usize = 1_000;
 
 /// Four in five are in euros.
 fn currency(account: usize) -> Currency {
     let code = match account % 10 {
+        8 | 9 if account >= PARTNER => "EUR",
+        _ if account >= PARTNER => "USD",
         8 => "USD",
         9 => "JPY",
         _ => "EUR",
@@ -119,6 +125,59 @@ impl Mixed {
         let first_day = CivilDate::from_days(self.start.date_utc().days() - 10).unwrap();
         let (zone, tz_version) = ("Etc/UTC".into(), "2026b".into());
         self.push(CommandBody::PublishCalendar(PublishCalendar { version: 1, zone, tz_version, first_day, starts }));
+    }
+
+    fn sheet(&mut self) {
+        let rate =
+            |code: &str, rate: String| QuotedRate { currency: code.parse().unwrap(), per_pivot: rate.parse().unwrap() };
+        let sheet = PublishRateSheet {
+            version: self.sheet.as_ref().map_or(0, |sheet| sheet.version) + 1,
+            pivot: "EUR".parse().unwrap(),
+            source: "mixed".into(),
+            quoted_on: self.start.date_utc(),
+            fetched_at: self.start,
+            valid_until: Timestamp(self.start.0 + 100 * DAY_US),
+            quote_seconds: 60,
+            rates: vec![
+                rate("JPY", format!("{}.{:02}", 150 + self.dice.below(50), self.dice.below(100))),
+                rate("USD", format!("1.{:04}", self.dice.below(2_000))),
+            ],
+            margins: vec![
+                MarginRule { tier: Some("gold".into()), sold: None, bought: None, margin_ppm: 2_500 },
+                MarginRule::for_all(10_000),
+            ],
+        };
+        self.sheet = Some(sheet.clone());
+        self.push(CommandBody::PublishRateSheet(sheet));
+    }
+
+    /// Between two accounts of one owner; every fourth time of neighbours, whose owners differ.
+    fn convert(&mut self) {
+        let Some(sheet) = self.sheet.clone() else { return self.sheet() };
+        let from = self.account();
+        let to = if self.dice.below(4) == 0 { (from + 1) % 300 } else { from + PARTNER };
+        let (sold, bought) = (currency(from), currency(to));
+        let fixed = if self.dice.below(2) == 0 { FixedSide::Sold } else { FixedSide::Bought };
+        let named = self.dice.minor(5_000);
+        let amounts = sheet
+            .mid(sold, bought)
+            .ok()
+            .and_then(|mid| ledger_core::fx::Price::new(mid, sold, bought, 10_000).amounts(fixed, named).ok());
+        let (sold_minor, bought_minor) =
+            amounts.map_or((named, named), |amounts| (amounts.sold_minor, amounts.bought_minor));
+        let id = self.push(CommandBody::ConvertFunds(ConvertFunds {
+            from: id(from),
+            to: id(to),
+            owner: owner(from),
+            fixed,
+            sold: Money::new(sold_minor, sold),
+            bought: Money::new(bought_minor, bought),
+            tier: "".into(),
+            sheet: sheet.version,
+            expires_at: Timestamp(self.now().0 + DAY_US),
+            reference: "convert".into(),
+        }));
+        self.entries.push(id);
     }
 
     fn settings(&mut self) {
@@ -258,7 +317,9 @@ impl Mixed {
             79..85 => drop(self.push(CommandBody::UnfreezeAccount(act))),
             85 => drop(self.push(CommandBody::CloseAccount(act))),
             86 => self.settings(),
-            87..94 => self.again(),
+            87 if self.dice.below(8) == 0 => self.sheet(),
+            87 | 95..103 => self.convert(),
+            88..94 => self.again(),
             94 => {
                 let nobody = usize::try_from(ACCOUNTS + self.dice.below(20)).unwrap();
                 self.open(nobody);
@@ -272,9 +333,10 @@ impl Mixed {
 pub fn commands(count: usize, start: Timestamp) -> Vec<Command> {
     let dice = Dice(0x2026_1125_d077_1a11);
     let (commands, holds, entries) = (Vec::with_capacity(count + 1), Vec::new(), Vec::new());
-    let mut mixed = Mixed { dice, start, commands, holds, entries, version: 0 };
+    let mut mixed = Mixed { dice, start, commands, holds, entries, version: 0, sheet: None };
     for account in 0..usize::try_from(ACCOUNTS).unwrap() {
         mixed.open(account);
+        mixed.open(account + PARTNER);
     }
     mixed.calendar();
     for account in 0..usize::try_from(ACCOUNTS).unwrap() {
