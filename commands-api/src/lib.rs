@@ -20,6 +20,7 @@ mod asking;
 mod audit;
 mod auth;
 mod batches;
+pub mod bill_payments;
 mod body;
 mod book;
 mod calendar;
@@ -40,12 +41,15 @@ mod limits;
 mod notifications;
 mod observe;
 mod openapi;
+mod payments;
 mod periods;
 mod policy;
 mod preferences;
 pub mod problem;
+mod providers;
 mod reading;
 mod reads;
+mod receipts;
 mod rejected;
 mod request_id;
 mod reversals;
@@ -100,6 +104,7 @@ fn routes() -> Vec<Route> {
     let mut routes = vec![
         Route::open::<openapi::__path_document>(openapi::document),
         Route::open::<openapi::__path_page>(openapi::page),
+        Route::callback::<providers::__path_callback>(),
     ];
     routes.extend(routes![
         of nobody:
@@ -108,6 +113,8 @@ fn routes() -> Vec<Route> {
         settings::fee_rules,
         settings::calendar,
         settings::period,
+        providers::list,
+        providers::get,
     ]);
     routes.extend(routes![
         accounts::list,
@@ -129,6 +136,12 @@ fn routes() -> Vec<Route> {
         transfers::up_to,
         entries::post,
         reversals::post,
+        payments::post,
+        payments::get,
+        payments::list,
+        payments::cancel,
+        payments::reverse,
+        receipts::get,
         batches::post => BATCH_BODY_MAX_BYTES,
         headroom::get,
         notifications::list,

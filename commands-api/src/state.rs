@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::access::AccessLog;
 use crate::admission::{Admission, Budgets};
+use crate::bill_payments::Payments;
 use crate::events::Streams;
 use crate::keys::KeyRing;
 use crate::request_id::RequestIds;
@@ -47,6 +48,8 @@ pub struct ApiParts {
     pub access: Option<Arc<dyn AccessLog>>,
     /// The read model of that record; `None` answers queries of it with `read_models_off`.
     pub access_rows: Option<Arc<dyn Rows>>,
+    /// Whoever keeps bill payments; `None` answers what is about them with `payments_off`.
+    pub payments: Option<Arc<dyn Payments>>,
 }
 
 /// The state of the API. Cloning shares it.
@@ -66,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Arc<Admission>,
     pub(crate) access: Option<Arc<dyn AccessLog>>,
     pub(crate) access_rows: Option<Arc<dyn Rows>>,
+    pub(crate) payments: Option<Arc<dyn Payments>>,
     pub(crate) request_ids: RequestIds,
     pub(crate) verdict_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -87,6 +91,7 @@ impl ApiState {
             admission: Arc::new(Admission::new(parts.budgets)),
             access: parts.access,
             access_rows: parts.access_rows,
+            payments: parts.payments,
             request_ids: RequestIds::new(),
             verdict_timeout: VERDICT_TIMEOUT,
             body_timeout: BODY_TIMEOUT,

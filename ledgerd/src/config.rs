@@ -3,6 +3,7 @@
 //! keys lie in files of their own.
 
 mod bus;
+mod payments;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use stores::place::{JournalPlace, PlaceError};
 
 pub use bus::{KafkaConfig, RelayConfig};
+pub use payments::{PaymentsConfig, ProviderConfig};
 
 /// The file that is read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "doppia.toml";
@@ -79,6 +81,8 @@ pub struct Config {
     pub kafka: KafkaConfig,
     /// Whether this server publishes them.
     pub relay: RelayConfig,
+    /// Bill payments.
+    pub payments: PaymentsConfig,
 }
 
 /// Logs.
@@ -210,6 +214,7 @@ impl Default for Config {
             scrub: ScrubConfig::default(),
             kafka: KafkaConfig::default(),
             relay: RelayConfig::default(),
+            payments: PaymentsConfig::default(),
         }
     }
 }
@@ -326,6 +331,9 @@ impl Config {
         if let Err(error) = self.kafka.cluster() {
             return wrong("kafka", &error.to_string());
         }
+        if let Err((key, reason)) = self.payments.check() {
+            return wrong(&key, reason);
+        }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
         }
@@ -378,6 +386,9 @@ mod tests {
             ("[kafka]\nbrokers = \"a:1\"\nprefix = \"a b\"", "kafka: the prefix"),
             ("[kafka]\npassword = \"geheim\"", "password"),
             ("[relay]\nenabled = \"maybe\"", "relay.enabled"),
+            ("[payments]\nattempts = 0", "payments.attempts: "),
+            ("[payments.providers.Water]\n", "payments.providers.Water: "),
+            ("[payments.providers.water]\nurl = \"http://w\"", "payments.providers.water: url and"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),

@@ -2,7 +2,7 @@
 //! starts the engine and the projection runner, and puts the API in front of them.
 //!
 //! `cli` what can be typed · `config` defaults, file, environment, flags · `serve` the running server · `telemetry` logs and
-//! metrics · `backup`, `keys`, `import`, `kafka`, `demo` the other subcommands.
+//! metrics · `backup`, `keys`, `payments`, `import`, `kafka`, `demo` the other subcommands.
 
 pub mod backup;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod demo;
 pub mod import;
 pub mod kafka;
 pub mod keys;
+pub mod payments;
 mod progress;
 pub mod serve;
 pub mod telemetry;

@@ -1,8 +1,9 @@
 //! What clients send. One struct per request, every one closed to fields it does not know; what a client may not set is not
 //! in it at all. Texts stay texts here: the resources turn them into money, dates and accounts and refuse each by its code.
 //!
-//! `settings.rs` those that set what later decisions are made by.
+//! `settings.rs` those that set what later decisions are made by · `payments.rs` those about bill payments.
 
+mod payments;
 mod settings;
 
 use event_schemas::command::AccountKind;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use crate::body::{Dto, Object, Text};
 use crate::openapi::types;
 
+pub(crate) use payments::{BillPaymentRequest, PaymentActRequest};
 pub(crate) use settings::{
     CalendarRequest, ClosePeriodRequest, FeeRuleRequest, LimitsRequest, PreferencesRequest, TopicsRequest,
 };
@@ -287,7 +289,8 @@ macro_rules! dto {
 }
 
 dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest HoldRequest CaptureRequest
-VoidRequest ReverseRequest TransferUpToRequest LimitsRequest CalendarRequest FeeRuleRequest ClosePeriodRequest }
+VoidRequest ReverseRequest TransferUpToRequest LimitsRequest CalendarRequest FeeRuleRequest ClosePeriodRequest
+BillPaymentRequest PaymentActRequest }
 
 impl Dto for PreferencesRequest {
     type Of<'a> = Self;

@@ -302,6 +302,7 @@ pub fn parts(sink: Arc<dyn CommandSink>, rows: Option<Arc<dyn Rows>>) -> ApiPart
         budgets: Budgets::default(),
         access: None,
         access_rows: None,
+        payments: None,
     }
 }
 

@@ -191,6 +191,7 @@ pub async fn serve(
         budgets: budgets(&config),
         access: Some(Arc::new(super::access::Told)),
         access_rows: None,
+        payments: None,
     });
     let health = Arc::new(Health {
         sink,
