@@ -650,6 +650,11 @@ fn payment_step() -> impl Strategy<Value = PaymentStep> {
             PaymentStep::Contradicted { code, reference, amount_minor }
         }),
         (text(), text()).prop_map(|(code, detail)| PaymentStep::Parked { code, detail }),
+        (command_id(), sequence(), text()).prop_map(|(command, sequence, code)| PaymentStep::BookRefused {
+            command,
+            sequence,
+            code
+        }),
         (text(), text()).prop_map(|(actor, reason)| PaymentStep::Resumed { actor, reason }),
     ]
 }

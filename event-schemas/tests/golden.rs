@@ -534,6 +534,7 @@ fn payments() -> Vec<(&'static str, Cause, EventBody)> {
                 amount_minor: Some(1),
             },
         ),
+        ("payment_book_refused", PaymentStep::BookRefused { command, sequence, code: "account_frozen".into() }),
         ("payment_parked", PaymentStep::Parked { code: "provider_down".into(), detail: "no route".into() }),
         ("payment_resumed", PaymentStep::Resumed { actor: "anna".into(), reason: "it is up".into() }),
     ];

@@ -325,8 +325,22 @@ impl<F: PaymentFacts> BillPayments<F> {
                 self.at("receipt_issued", id)?;
                 Ok(Next::Again)
             }
-            Verdict::Rejected(rejection) => Err(StepFault::lasting(rejection.code(), "the book refuses the capture")),
+            Verdict::Rejected(rejection) => self.refused(id, command, sequence, &rejection).await,
         }
+    }
+
+    /// The book refuses: that is on record and stands for this command, and somebody has to look.
+    async fn refused(
+        &self,
+        id: CommandId,
+        command: CommandId,
+        sequence: Sequence,
+        rejection: &Rejection,
+    ) -> Result<Next, StepFault> {
+        let code = rejection.code();
+        tracing::error!(payment = %id, code, %sequence, "ALARM: the book refuses, the payment is parked");
+        self.step_of(id, PaymentStep::BookRefused { command, sequence, code: code.into() }).await?;
+        Ok(Next::Again)
     }
 
     async fn void(&self, payment: &Payment, void: Command) -> Result<Next, StepFault> {
@@ -335,11 +349,7 @@ impl<F: PaymentFacts> BillPayments<F> {
         self.at("voided", id)?;
         match verdict {
             Verdict::Accepted => {}
-            // It was canceled before anything was held.
-            Verdict::Rejected(Rejection::HoldNotFound { .. }) if payment.hold.is_none() => {}
-            Verdict::Rejected(rejection) => {
-                return Err(StepFault::lasting(rejection.code(), "the book refuses to let the hold go"));
-            }
+            Verdict::Rejected(rejection) => return self.refused(id, command, sequence, &rejection).await,
         }
         self.step_of(id, PaymentStep::Voided { command, sequence }).await?;
         self.at("void_recorded", id)?;
@@ -356,7 +366,7 @@ impl<F: PaymentFacts> BillPayments<F> {
                 self.at("reversal_recorded", id)?;
                 Ok(Next::Again)
             }
-            Verdict::Rejected(rejection) => Err(StepFault::lasting(rejection.code(), "the book refuses the reversal")),
+            Verdict::Rejected(rejection) => self.refused(id, command, sequence, &rejection).await,
         }
     }
 }

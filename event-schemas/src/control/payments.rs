@@ -178,6 +178,17 @@ pub enum PaymentStep {
         #[schemars(with = "Option<String>", regex(pattern = r"^-?(0|[1-9][0-9]{0,38})$"))]
         amount_minor: Option<i128>,
     },
+    /// The book refused to capture, to let go or to take back: it goes no further by itself, and the next try is another command.
+    BookRefused {
+        /// The book's command.
+        command: CommandId,
+        /// The sequence of the refusal.
+        sequence: Sequence,
+        /// Its code.
+        #[serde(deserialize_with = "bounded::text")]
+        #[schemars(length(max = 256))]
+        code: Box<str>,
+    },
     /// It goes no further by itself: somebody has to look.
     Parked {
         /// Why.
@@ -210,7 +221,7 @@ pub struct PaymentStepped {
     pub payment: CommandId,
     /// When.
     pub at: Timestamp,
-    /// Of calls of the provider, their number; of commands to the book, how often it was resumed before.
+    /// Of calls of the provider, their number; of commands to the book, how many the book refused before.
     pub attempt: u32,
     /// What happened.
     pub what: PaymentStep,
@@ -282,6 +293,7 @@ impl PaymentStep {
             Self::ReversalRequested { .. } => "reversal_requested",
             Self::Reversed { .. } => "reversed",
             Self::Contradicted { .. } => "contradicted",
+            Self::BookRefused { .. } => "book_refused",
             Self::Parked { .. } => "parked",
             Self::Resumed { .. } => "resumed",
         }
@@ -346,6 +358,10 @@ impl PaymentStep {
             }
             Self::Parked { code, detail } => text_pair(out, 14, code, detail),
             Self::Resumed { actor, reason } => text_pair(out, 15, actor, reason),
+            Self::BookRefused { command, sequence, code } => {
+                entry(out, 16, *command, *sequence);
+                put_text(out, code);
+            }
         }
     }
 
@@ -378,6 +394,9 @@ impl PaymentStep {
             },
             14 => Self::Parked { code: reader.text("code")?, detail: reader.text("detail")? },
             15 => Self::Resumed { actor: reader.text("actor")?, reason: reader.text("reason")? },
+            16 => {
+                Self::BookRefused { command: command(reader)?, sequence: sequence(reader)?, code: reader.text("code")? }
+            }
             tag => return Err(CodecError::UnknownTag { what: "step of a payment", tag: tag.into() }),
         })
     }

@@ -4,7 +4,7 @@ use event_schemas::bounds::{PAYMENT_CONTRADICTIONS_MAX, TEXT_MAX_BYTES};
 use event_schemas::control::{PaymentRequested, PaymentStep, PaymentStepped};
 use event_schemas::{BookId, Digest, Sequence, Timestamp};
 
-use super::{Answered, Payment, PaymentEvent, Phase, Status};
+use super::{Answered, Due, Payment, PaymentEvent, Phase, Status};
 use crate::control::Decider as _;
 
 /// What can be asked.
@@ -138,6 +138,7 @@ impl Payment {
             | PaymentStep::CancelRequested { .. }
             | PaymentStep::ReversalRequested { .. }
             | PaymentStep::Reversed { .. }
+            | PaymentStep::BookRefused { .. }
             | PaymentStep::Parked { .. }
             | PaymentStep::Resumed { .. } => self.round,
         };
@@ -163,7 +164,10 @@ impl Payment {
                 self.phase == Phase::Accepted
                     && self.answer.as_ref().is_some_and(|answer| answer.amount_minor == Some(*amount_minor))
             }
-            PaymentStep::Voided { .. } => matches!(self.phase, Phase::Refused | Phase::Canceling),
+            PaymentStep::Voided { .. } => {
+                self.hold.is_some() && matches!(self.phase, Phase::Refused | Phase::Canceling)
+            }
+            PaymentStep::BookRefused { command, .. } => self.gives(*command),
             PaymentStep::ReceiptIssued { .. } => self.phase == Phase::Success && self.receipt.is_none(),
             PaymentStep::CancelRequested { .. } => matches!(self.phase, Phase::Requested | Phase::Held),
             PaymentStep::ReversalRequested { .. } => self.phase == Phase::Success,
@@ -171,6 +175,14 @@ impl Payment {
             PaymentStep::Contradicted { .. } => self.calls > 0,
             PaymentStep::Parked { .. } => self.parked.is_none() && self.due().is_some(),
             PaymentStep::Resumed { .. } => self.parked.is_some(),
+        }
+    }
+
+    /// Whether this is the command that is to be given to the book next: to capture, to let go or to take back.
+    fn gives(&self, command: event_schemas::CommandId) -> bool {
+        match self.due() {
+            Some(Due::Capture(due) | Due::Void(due) | Due::Reverse(due)) => due.id == command,
+            Some(Due::PlaceHold(_) | Due::CallProvider | Due::AskProvider) | None => false,
         }
     }
 
@@ -257,6 +269,7 @@ impl Payment {
             | PaymentStep::ProviderUnknown { .. }
             | PaymentStep::Captured { .. }
             | PaymentStep::Voided { .. }
+            | PaymentStep::BookRefused { .. }
             | PaymentStep::Reversed { .. }
                 if self.may_follow(what) =>
             {
@@ -269,6 +282,7 @@ impl Payment {
             | PaymentStep::Captured { .. }
             | PaymentStep::Voided { .. }
             | PaymentStep::ReceiptIssued { .. }
+            | PaymentStep::BookRefused { .. }
             | PaymentStep::Reversed { .. }
             | PaymentStep::Contradicted { .. } => Err(PaymentRejection::Stale),
         }

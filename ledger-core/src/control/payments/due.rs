@@ -1,6 +1,7 @@
 //! What has to be done next, and under which identity: the same whoever asks, and however often.
 
 use event_schemas::command::{CaptureHold, PlaceHold, ReverseEntry, VoidHold};
+use event_schemas::control::PaymentRequested;
 use event_schemas::{AccountId, Command, CommandBody, CommandId, Money, PrincipalId};
 
 use super::{Payment, Phase};
@@ -53,6 +54,17 @@ impl Payment {
         self.request.as_ref().map(|request| AccountId::from_code(request.book, &request.payable))
     }
 
+    fn placing(&self, request: &PaymentRequested) -> Option<Due> {
+        let body = CommandBody::PlaceHold(PlaceHold {
+            account: request.account,
+            amount: self.total()?,
+            // The workflow ends it, not time.
+            expires_at: None,
+            reference: format!("payment:{}", request.payment).into(),
+        });
+        Some(Due::PlaceHold(self.command("hold", 0, request.actor, body)))
+    }
+
     fn command(&self, step: &str, attempt: u32, actor: PrincipalId, body: CommandBody) -> Command {
         Command { id: CommandId::from_step(self.id(), step, attempt), actor, body }
     }
@@ -62,16 +74,8 @@ impl Payment {
         let request = self.request.as_ref().filter(|_| self.parked.is_none())?;
         let reference = || format!("payment:{}", request.payment).into();
         match self.phase {
-            Phase::Requested => {
-                let body = CommandBody::PlaceHold(PlaceHold {
-                    account: request.account,
-                    amount: self.total()?,
-                    // The workflow ends it, not time.
-                    expires_at: None,
-                    reference: reference(),
-                });
-                Some(Due::PlaceHold(self.command("hold", 0, request.actor, body)))
-            }
+            Phase::Canceling if self.hold.is_none() => self.placing(request),
+            Phase::Requested => self.placing(request),
             Phase::Held => Some(Due::CallProvider),
             Phase::Called | Phase::Unknown => Some(Due::AskProvider),
             Phase::Accepted => {

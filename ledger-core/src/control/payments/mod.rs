@@ -13,6 +13,10 @@
 //! and the provider a repeated call by its key. So whoever dies between effect and fact leaves nothing behind that the next one
 //! would do again with another outcome.
 //!
+//! *Commands to the book* keep their id until the book's refusal of it is on record: a capture that took place and was not
+//! recorded is found again under the same id, whoever parked and resumed the payment meanwhile. A payment that is canceled before
+//! its hold is on record places the hold and lets it go: whoever else may still place it gets the same verdict.
+//!
 //! *A provider that contradicts itself* moves no money: what it said first stands, the contradiction is recorded, and while money
 //! is still held the payment is parked until somebody looks.
 //!
@@ -182,7 +186,7 @@ pub struct Payment {
     pub hold: Option<Sequence>,
     /// How often the provider was called.
     pub calls: u32,
-    /// How often it was resumed; commands to the book are given anew then.
+    /// How many commands the book refused; the next one is another command.
     pub round: u32,
     /// What the provider said.
     pub answer: Option<Answered>,
@@ -264,6 +268,7 @@ impl Payment {
                 }
             }
             PaymentStep::HoldRefused { code, .. } => {
+                self.parked = None;
                 let canceled = self.phase == Phase::Canceling;
                 self.phase = if canceled { Phase::Canceled } else { Phase::Failed };
                 self.failed = (!canceled).then(|| code.clone());
@@ -288,8 +293,10 @@ impl Payment {
                 self.captured =
                     Some(Booked { command: *command, sequence: *sequence, at, amount_minor: *amount_minor });
                 self.phase = Phase::Success;
+                self.parked = None;
             }
             PaymentStep::Voided { .. } => {
+                self.parked = None;
                 let canceled = self.phase == Phase::Canceling;
                 self.phase = if canceled { Phase::Canceled } else { Phase::Failed };
             }
@@ -308,16 +315,20 @@ impl Payment {
                 let amount_minor = self.captured.map_or(0, |captured| captured.amount_minor);
                 self.reversed = Some(Booked { command: *command, sequence: *sequence, at, amount_minor });
                 self.phase = Phase::Reversed;
+                self.parked = None;
             }
             PaymentStep::Contradicted { reference, amount_minor, .. } => {
                 self.contradictions.push(Answered { reference: reference.clone(), amount_minor: *amount_minor });
+            }
+            PaymentStep::BookRefused { code, .. } => {
+                self.round = self.round.saturating_add(1);
+                self.parked = Some(Parked { at, code: code.clone(), detail: "the book refuses".into() });
             }
             PaymentStep::Parked { code, detail } => {
                 self.parked = Some(Parked { at, code: code.clone(), detail: detail.clone() });
             }
             PaymentStep::Resumed { .. } => {
                 self.parked = None;
-                self.round = self.round.saturating_add(1);
             }
         }
     }
