@@ -1,5 +1,7 @@
 //! `ledgerd demo`: the main job on a real bank, from an empty folder to a proven book, as a person would do it by hand.
 
+mod bills;
+
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -55,6 +57,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let mut config = Config { data: args.data.clone(), listen: args.listen, ..Config::default() };
     // The demo says itself what the server would say.
     config.log.format = crate::config::LogFormat::Json;
+    // Bills are paid to nobody.
+    config.payments.sandbox = true;
 
     step("1", &format!("a fresh book in {}", args.data.display()));
     let server = Running::start(&config).await?;
@@ -82,17 +86,20 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     step("4", &format!("a customer's statement: {CUSTOMER}"));
     show_statement(&server).await?;
 
-    step("5", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
+    step("5", "bills: paid, refused by the provider, taken back (the provider is a sandbox)");
+    bills::show(&server, &config, &examples).await?;
+
+    step("6", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
     server.stop().await?;
     tool(&replay_tool, &args.data, &["verify"])?;
-    step("6", "rebuild the read model `balances` from nothing and compare digests");
+    step("7", "rebuild the read model `balances` from nothing and compare digests");
     tool(&replay_tool, &args.data, &["rebuild", "balances"])?;
 
     if args.exit {
         println!("\nThe book is in {}. Serve it: ledgerd serve --data {}", args.data.display(), args.data.display());
         return Ok(ExitCode::SUCCESS);
     }
-    step("7", "serve it again");
+    step("8", "serve it again");
     let server = Running::start(&config).await?;
     by_hand(&server.url, &args.data);
     tokio::signal::ctrl_c().await?;
@@ -168,6 +175,20 @@ impl Running {
         let status = response.status();
         let body: Value = response.json().await?;
         ensure!(status.is_success(), "GET {path}: {status} {body}");
+        Ok(body)
+    }
+
+    /// Posts, and waits for what comes of it.
+    async fn post(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}/v1/books/1/{path}", self.url);
+        let mut request = self.http.post(url).bearer_auth(&self.key).header("prefer", "wait=20").json(body);
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        let body: Value = response.json().await?;
+        ensure!(status.is_success(), "POST {path}: {status} {body}");
         Ok(body)
     }
 

@@ -355,3 +355,47 @@ async fn kills_under_load_leave_every_payment_with_one_effect() {
     assert!(server.terminate().success());
     verify(&payer.data);
 }
+
+/// How many payments a second come to their end over HTTP, from 64 connections. Prints a figure; run it by name, on a machine at
+/// rest: `cargo test --release --workspace --test payments -- --ignored --nocapture payments_a_second`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn payments_a_second() {
+    const CONNECTIONS: u64 = 64;
+    let payer = Payer::new("sandbox = true");
+    let (server, client) = payer.furnished(&[], "100000000.00").await;
+    for number in 0..CONNECTIONS {
+        let code = format!("payer:{number}");
+        let open = json!({ "code": code, "kind": "liability", "currency": "EUR", "owner": "" });
+        client.done("accounts", &format!("open-{number}"), open).await;
+        let cash = json!({ "account": code, "amount": "10000000.00", "currency": "EUR" });
+        client.done("top-ups", &format!("cash-{number}"), cash).await;
+    }
+    let started = std::time::Instant::now();
+    let tasks: Vec<_> = (0..CONNECTIONS)
+        .map(|number| {
+            let client = Client::new(&client.url, &client.key);
+            tokio::spawn(async move {
+                let mut body = bill("20.00");
+                body["account"] = json!(format!("payer:{number}"));
+                let mut done = 0_u64;
+                while started.elapsed() < Duration::from_secs(10) {
+                    let answer = pay(&client, &format!("m{number}-{done}"), &body).await.unwrap();
+                    assert_eq!(answer.body["status"], "success", "{}", answer.body);
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.unwrap();
+    }
+    let took = started.elapsed();
+    println!(
+        "{done} payments in {took:?}: {:.0} a second",
+        f64::from(u32::try_from(done).unwrap()) / took.as_secs_f64()
+    );
+    assert!(server.terminate().success());
+}

@@ -98,7 +98,7 @@ mod tests {
         let (id, seconds) = ("0190a5d4-7c1e-7000-8000-000000000001", 1_795_262_400);
         let body = br#"{"payment":"0190a5d4-7c1e-7000-8000-000000000001","status":"accepted","reference":"W-77","amount":"120.50","currency":"EUR"}"#;
         let signature = secret.sign(id, seconds, body);
-        assert_eq!(signature, "v1,TO-BE-FILLED");
+        assert_eq!(signature, "v1,eIGiRz4U8/LgHcci0h0D+Hwwul603SxgV5Ccu2Wxb14=");
         let now = Timestamp(seconds * 1_000_000);
         let check =
             |timestamp: &str, signatures: &str, body: &[u8], now| secret.check(id, timestamp, signatures, body, now);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -138,6 +138,12 @@ fn now() -> Timestamp {
 fn set(store: &ControlStore, set: ProviderSet) -> anyhow::Result<()> {
     let id = set.provider.clone();
     store.execute_blocking::<Provider>(&id, set).with_context(|| format!("provider {id}"))
+}
+
+/// Sets up the providers of a file.
+pub(crate) fn load(config: &Config, file: &Path, actor: &str, reason: &str) -> anyhow::Result<()> {
+    let store = crate::keys::store(config)?;
+    file::read(file, now(), actor, reason)?.into_iter().try_for_each(|provider| set(&store, provider))
 }
 
 /// `ledgerd provider`.

@@ -48,7 +48,7 @@ struct Listed {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Terms {
-    code: Currency,
+    code: String,
     fee_fixed: Option<String>,
     #[serde(default)]
     fee_basis_points: u16,
@@ -92,12 +92,14 @@ impl Listed {
     fn set(self, set_at: Timestamp, actor: &str, reason: &str) -> anyhow::Result<ProviderSet> {
         let id = self.id;
         let terms = |terms: Terms| -> anyhow::Result<ProviderTerms> {
+            let currency: Currency =
+                terms.code.parse().with_context(|| format!("provider {id}: {:?} is no currency", terms.code))?;
             let minor = |what: &str, text: &str| {
-                let money = Money::parse(text, terms.code);
+                let money = Money::parse(text, currency);
                 money.map(|money| money.amount_minor).with_context(|| format!("provider {id}: {what}"))
             };
             Ok(ProviderTerms {
-                currency: terms.code,
+                currency,
                 fee_fixed_minor: terms.fee_fixed.as_deref().map_or(Ok(0), |text| minor("fee_fixed", text))?,
                 fee_rate_bp: terms.fee_basis_points,
                 amount_min_minor: minor("min", &terms.min)?,

@@ -36,6 +36,7 @@ use tokio::task::JoinHandle;
 use crate::config::PaymentsConfig;
 use directory::Directory;
 
+pub(crate) use cli::load;
 pub use cli::{PaymentArgs, ProviderArgs, run_payment, run_provider};
 
 /// How often the tail is looked at for facts of other processes.
