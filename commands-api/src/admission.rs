@@ -80,9 +80,14 @@ impl Admission {
     }
 
     /// Lets a principal in, or says so.
-    fn let_in(&self, principal: PrincipalId) -> Result<(), Problem> {
+    pub(crate) fn let_in(&self, principal: PrincipalId) -> Result<(), Problem> {
         self.check(principal, self.now_us())
             .map_err(|seconds| Problem::new(Code::RejectionBudgetSpent).with_retry_after(seconds))
+    }
+
+    /// Takes one refusal from a principal's budget now.
+    pub(crate) fn charged(&self, principal: PrincipalId) {
+        self.charge(principal, self.now_us());
     }
 
     /// Takes one refusal from a principal's budget.

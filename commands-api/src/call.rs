@@ -92,6 +92,27 @@ pub(crate) fn serve_open(
     response
 }
 
+/// The most bytes of what a provider says.
+const CALLBACK_MAX_BYTES: usize = 64 * 1024;
+
+/// An answer to what a provider says.
+pub(crate) async fn serve_callback(state: ApiState, metrics: &RouteMetrics, request: Request) -> Response {
+    let started = Instant::now();
+    let id = state.0.request_ids.of(request.headers());
+    let outcome = async {
+        let (mut parts, body) = request.into_parts();
+        let params = RawPathParams::from_request_parts(&mut parts, &())
+            .await
+            .map_err(|_| Problem::detailed(Code::NotFound, "the path is not UTF-8"))?;
+        let provider = params.iter().find(|(key, _)| *key == "provider").map_or("", |(_, value)| value).to_owned();
+        let body = read_body(&state.0, &parts.headers, body, CALLBACK_MAX_BYTES).await?;
+        crate::providers::callback(Arc::clone(&state.0), provider, parts.headers, &body).await
+    };
+    let response = finish(outcome.await, id);
+    metrics.record(response.status(), started.elapsed());
+    response
+}
+
 /// What a route with a key knows of itself.
 pub(crate) struct Entrance {
     pub(crate) metrics: RouteMetrics,

@@ -35,6 +35,7 @@ pub(crate) enum Paged {
     Audit = 6,
     Notifications = 7,
     Access = 8,
+    Payments = 9,
 }
 
 impl CursorOf {

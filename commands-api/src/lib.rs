@@ -20,6 +20,7 @@ mod asking;
 mod audit;
 mod auth;
 mod batches;
+pub mod bill_payments;
 mod body;
 mod book;
 mod calendar;
@@ -32,8 +33,8 @@ mod dto;
 mod entries;
 mod events;
 mod fee_rules;
-pub mod grpc;
 mod fx;
+pub mod grpc;
 mod headroom;
 mod holds;
 mod idempotency;
@@ -42,12 +43,15 @@ mod limits;
 mod notifications;
 mod observe;
 mod openapi;
+mod payments;
 mod periods;
 mod policy;
 mod preferences;
 pub mod problem;
+mod providers;
 mod reading;
 mod reads;
+mod receipts;
 mod rejected;
 mod request_id;
 mod reversals;
@@ -104,6 +108,7 @@ fn routes() -> Vec<Route> {
     let mut routes = vec![
         Route::open::<openapi::__path_document>(openapi::document),
         Route::open::<openapi::__path_page>(openapi::page),
+        Route::callback::<providers::__path_callback>(),
     ];
     routes.extend(routes![
         of nobody:
@@ -115,6 +120,8 @@ fn routes() -> Vec<Route> {
         rates::latest,
         rates::of_date,
         exposure::get,
+        providers::list,
+        providers::get,
     ]);
     routes.extend(routes![
         accounts::list,
@@ -139,6 +146,12 @@ fn routes() -> Vec<Route> {
         conversions::post,
         sheets::publish,
         reversals::post,
+        payments::post,
+        payments::get,
+        payments::list,
+        payments::cancel,
+        payments::reverse,
+        receipts::get,
         batches::post => BATCH_BODY_MAX_BYTES,
         headroom::get,
         notifications::list,

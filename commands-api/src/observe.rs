@@ -11,7 +11,8 @@ use axum::http::StatusCode;
 use metrics::{Counter, Histogram};
 
 /// Every status this API answers with; another one would be counted as 500.
-const STATUSES: [u16; 18] = [201, 200, 422, 400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 503, 504, 507, 204, 500];
+const STATUSES: [u16; 19] =
+    [201, 200, 202, 422, 400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 503, 504, 507, 204, 500];
 
 /// The metrics of one route and method.
 pub(crate) struct RouteMetrics {

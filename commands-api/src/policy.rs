@@ -34,6 +34,9 @@ pub(crate) enum Action {
     SetFeeRule,
     ClosePeriod,
     SetPreferences,
+    Pay,
+    CancelPayment,
+    ReversePayment,
     ReadBook,
     ListAccounts,
     ReadAccount,
@@ -45,6 +48,8 @@ pub(crate) enum Action {
     ReadNotifications,
     ReadSettings,
     ReadAudit,
+    ReadPayment,
+    ReadProviders,
 }
 
 /// The answer.
@@ -71,7 +76,10 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::CaptureHold
         | Action::VoidHold
         | Action::ReverseEntry
-        | Action::SetPreferences => Scope::Write,
+        | Action::SetPreferences
+        | Action::Pay
+        | Action::CancelPayment
+        | Action::ReversePayment => Scope::Write,
         Action::FreezeAccount
         | Action::UnfreezeAccount
         | Action::CloseAccount
@@ -90,7 +98,9 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ReadLimits
         | Action::ReadNotifications
         | Action::ReadSettings
-        | Action::ReadAudit => Scope::Read,
+        | Action::ReadAudit
+        | Action::ReadPayment
+        | Action::ReadProviders => Scope::Read,
     };
     if !principal.scopes.has(needed) {
         return Ruling::Denied(match needed {
@@ -106,6 +116,9 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         Action::Transfer { sets_terms: false }
         | Action::Convert { names_tier: false }
         | Action::SetPreferences
+        | Action::Pay
+        | Action::CancelPayment
+        | Action::ReadPayment
         | Action::ListAccounts
         | Action::ReadAccount
         | Action::ReadHold
@@ -114,7 +127,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::ReadNotifications => Ruling::IfOwn,
         Action::Transfer { sets_terms: true } => Ruling::Denied("a customer's key can't set a fee or effective_on"),
         Action::Convert { names_tier: true } => Ruling::Denied("a customer's key can't name a tier"),
-        Action::ReadBook | Action::ReadSettings => Ruling::Allowed,
+        Action::ReadBook | Action::ReadSettings | Action::ReadProviders => Ruling::Allowed,
         Action::OpenAccount
         | Action::FreezeAccount
         | Action::UnfreezeAccount
@@ -126,6 +139,7 @@ pub(crate) fn rule(principal: &Principal, action: Action) -> Ruling {
         | Action::CaptureHold
         | Action::VoidHold
         | Action::ReverseEntry
+        | Action::ReversePayment
         | Action::SetLimits
         | Action::PublishCalendar
         | Action::SetFeeRule
@@ -193,6 +207,11 @@ mod tests {
             (Action::SetFeeRule, "--yy", "----"),
             (Action::ClosePeriod, "--yy", "----"),
             (Action::SetPreferences, "-y-y", "-o-o"),
+            (Action::Pay, "-y-y", "-o-o"),
+            (Action::CancelPayment, "-y-y", "-o-o"),
+            (Action::ReversePayment, "-y-y", "----"),
+            (Action::ReadPayment, "y--y", "o--o"),
+            (Action::ReadProviders, "y--y", "y--y"),
             (Action::ReadBook, "y--y", "y--y"),
             (Action::ListAccounts, "y--y", "o--o"),
             (Action::ReadAccount, "y--y", "o--o"),

@@ -70,6 +70,8 @@ codes! {
     BodyUnreadable, "body_unreadable", BAD_REQUEST, "The body could not be read";
     /// No key, or none that is known.
     Unauthorized, "unauthorized", UNAUTHORIZED, "A valid API key is required";
+    /// What a provider says is not signed as it must be.
+    SignatureInvalid, "signature_invalid", FORBIDDEN, "The signature is not valid";
     /// The key may not do this.
     Forbidden, "forbidden", FORBIDDEN, "This key may not do this";
     /// No such resource.
@@ -78,6 +80,12 @@ codes! {
     BookNotFound, "book_not_found", NOT_FOUND, "There is no such book";
     /// No such account, by a read model or by the book.
     AccountNotFound, "account_not_found", NOT_FOUND, "There is no such account";
+    /// No such provider of bill payments.
+    ProviderNotFound, "provider_not_found", NOT_FOUND, "There is no such provider";
+    /// No such bill payment for this key.
+    PaymentNotFound, "payment_not_found", NOT_FOUND, "There is no such payment";
+    /// The payment has no receipt, or none yet.
+    ReceiptNotFound, "receipt_not_found", NOT_FOUND, "The payment has no receipt";
     /// No such hold, by a read model or by the book.
     HoldNotFound, "hold_not_found", NOT_FOUND, "There is no such hold";
     /// No command of this id, so no entry to reverse.
@@ -90,6 +98,10 @@ codes! {
     RequestTimeout, "request_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     /// The account's id or code is taken.
     AccountExists, "account_exists", CONFLICT, "The account exists already";
+    /// The provider has been asked to pay, or the payment is over.
+    PaymentNotCancelable, "payment_not_cancelable", CONFLICT, "The payment can't be canceled any more";
+    /// The payment did not succeed.
+    PaymentNotReversible, "payment_not_reversible", CONFLICT, "Only a payment that succeeded can be taken back";
     /// The body is longer than allowed.
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body is not declared as JSON.
@@ -210,6 +222,18 @@ codes! {
     InsufficientFunds, "insufficient_funds", UNPROCESSABLE_ENTITY, "The account has insufficient funds";
     /// The account's total would pass its bound.
     BalanceOverflow, "balance_overflow", UNPROCESSABLE_ENTITY, "The account's total would be too large";
+    /// The provider takes no payments at present.
+    ProviderDisabled, "provider_disabled", UNPROCESSABLE_ENTITY, "The provider takes no payments at present";
+    /// The provider does not take this currency.
+    ProviderCurrency, "provider_currency", UNPROCESSABLE_ENTITY, "The provider does not take this currency";
+    /// Below the provider's least amount or above its greatest.
+    ProviderAmountOutOfRange, "provider_amount_out_of_range", UNPROCESSABLE_ENTITY, "The provider does not take this amount";
+    /// A field that the provider needs.
+    PaymentDetailMissing, "payment_detail_missing", UNPROCESSABLE_ENTITY, "The provider needs another detail";
+    /// A field that the provider does not ask for.
+    PaymentDetailUnknown, "payment_detail_unknown", UNPROCESSABLE_ENTITY, "The provider does not ask for this detail";
+    /// A field that is not as the provider needs it.
+    PaymentDetailInvalid, "payment_detail_invalid", UNPROCESSABLE_ENTITY, "A detail is not as the provider needs it";
     /// Too many refused commands by one principal.
     RejectionBudgetSpent, "rejection_budget_spent", TOO_MANY_REQUESTS, "Too many refused commands: wait and try again";
     /// The server, or the principal, has as many streams open as it may.
@@ -240,6 +264,12 @@ codes! {
     ReadModelBehind, "read_model_behind", GATEWAY_TIMEOUT, "The read models have not reached that sequence yet";
     /// The engine did not answer in time.
     VerdictLate, "verdict_late", GATEWAY_TIMEOUT, "The verdict is not known yet: ask again with the same key";
+    /// This server takes no bill payments.
+    PaymentsOff, "payments_off", SERVICE_UNAVAILABLE, "This server keeps no bill payments";
+    /// Nothing is set up to reach the provider.
+    ProviderUnavailable, "provider_unavailable", SERVICE_UNAVAILABLE, "The provider can't be reached from here";
+    /// Bill payments can't be recorded.
+    PaymentsUnavailable, "payments_unavailable", SERVICE_UNAVAILABLE, "Bill payments can't be recorded now: try again";
     /// The disk is full.
     JournalFull, "journal_full", INSUFFICIENT_STORAGE, "The ledger is read-only: its journal has no space";
 }
@@ -437,6 +467,13 @@ impl Problem {
     #[must_use]
     pub fn with_observed(mut self, observed: Option<Value>) -> Self {
         self.0.observed = observed;
+        self
+    }
+
+    /// Says whether it repeats an earlier verdict.
+    #[must_use]
+    pub fn with_replayed(mut self, replayed: bool) -> Self {
+        self.0.replayed = replayed;
         self
     }
 

@@ -14,7 +14,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::schema::Schema;
 
-use crate::call::{Call, Entrance, Outcome, serve, serve_open};
+use crate::call::{Call, Entrance, Outcome, serve, serve_callback, serve_open};
 use crate::observe::RouteMetrics;
 use crate::sensitive::name_of;
 use crate::state::ApiState;
@@ -88,6 +88,17 @@ impl Route {
             on(filter, move |State(state): State<ApiState>, request: Request| {
                 let metrics = Arc::clone(&metrics);
                 async move { serve_open(&state, &metrics, &request, answer) }
+            })
+        })
+    }
+
+    /// The route of what providers say later: it needs no key but a signature.
+    pub(crate) fn callback<P: Path + SchemaReferences + for<'t> Tags<'t>>() -> Self {
+        Self::described::<P>(false, |filter, metrics| {
+            let metrics = Arc::new(metrics);
+            on(filter, move |State(state): State<ApiState>, request: Request| {
+                let metrics = Arc::clone(&metrics);
+                async move { serve_callback(state, &metrics, request).await }
             })
         })
     }

@@ -71,7 +71,11 @@ impl Read {
 /// customer to whom the key is confined, or the whole book: an empty text.
 fn subject(call: &Call) -> Box<str> {
     let command = |text: &str| text.parse::<CommandId>().map(|id| id.to_string()).unwrap_or_default().into();
-    match ["account", "owner", "hold", "command"].map(|name| call.param(name)) {
+    let command_or_payment = match call.param("payment") {
+        "" => "command",
+        _ => "payment",
+    };
+    match ["account", "owner", "hold", command_or_payment].map(|name| call.param(name)) {
         ["", "", "", ""] => call.principal.customer.clone().unwrap_or_default(),
         ["", "", "", id] | ["", "", id, _] => command(id),
         ["", owner, ..] => free_text(owner, "#", OWNER_MAX_BYTES).unwrap_or_default(),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::access::AccessLog;
 use crate::admission::{Admission, Budgets};
+use crate::bill_payments::Payments;
 use crate::events::Streams;
 use crate::fx::Quotes;
 use crate::keys::KeyRing;
@@ -50,6 +51,8 @@ pub struct ApiParts {
     pub access_rows: Option<Arc<dyn Rows>>,
     /// What it takes to make quotes; `None` answers requests for them with `quotes_off`.
     pub quotes: Option<Quotes>,
+    /// Whoever keeps bill payments; `None` answers what is about them with `payments_off`.
+    pub payments: Option<Arc<dyn Payments>>,
 }
 
 /// The state of the API. Cloning shares it.
@@ -70,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) access: Option<Arc<dyn AccessLog>>,
     pub(crate) access_rows: Option<Arc<dyn Rows>>,
     pub(crate) quotes: Option<Quotes>,
+    pub(crate) payments: Option<Arc<dyn Payments>>,
     pub(crate) request_ids: RequestIds,
     pub(crate) verdict_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -92,6 +96,7 @@ impl ApiState {
             access: parts.access,
             access_rows: parts.access_rows,
             quotes: parts.quotes,
+            payments: parts.payments,
             request_ids: RequestIds::new(),
             verdict_timeout: VERDICT_TIMEOUT,
             body_timeout: BODY_TIMEOUT,

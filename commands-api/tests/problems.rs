@@ -7,9 +7,12 @@ mod common;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use commands_api::bill_payments::{CallbackFault, Payments as _, PaymentsFault};
 use commands_api::problem::Code;
 use commands_api::{ApiState, Budgets, KeyFault, KeyRing, QuoteKeys, Quotes, router};
+use common::payer::{BILL, Payer};
 use common::{ADMIN, Answered, Asked, NOON, READER, Script, Scripted, ask, parts, scripted};
+use event_schemas::control::PaymentStep;
 use event_schemas::limits::LimitWindow;
 use event_schemas::{AccountId, CivilDate, CommandId, Currency, Rejection, Sequence};
 use ledger_core::ports::{Answer, EngineFault, SubmitError, Verdict};
@@ -301,8 +304,62 @@ async fn provoke(code: Code) -> Answered {
         }
         Code::VerdictLate => transfer(Script::Keep),
         Code::JournalFull => transfer(Script::Fault(EngineFault::ReadOnly)),
+        Code::SignatureInvalid => {
+            let payer = Payer { callback: Err(CallbackFault::Signature), ..Payer::default() };
+            ask(&kept_by(payer), "POST", "/v1/providers/waterworks/callback").body("{}")
+        }
+        Code::ProviderNotFound => ask(&kept_by(Payer::default()), "GET", "/v1/books/1/providers/gasworks").key(ADMIN),
+        Code::PaymentNotFound => {
+            let path = "/v1/books/1/payments/0190a5d4-7c1e-7000-8000-000000000001";
+            ask(&kept_by(Payer::default()), "GET", path).key(ADMIN)
+        }
+        Code::ReceiptNotFound => return of_a_payment("GET", "receipt", &[]).await,
+        Code::PaymentNotCancelable => return of_a_payment("POST", "cancel", &CALLED).await,
+        Code::PaymentNotReversible => return of_a_payment("POST", "reverse", &[]).await,
+        Code::ProviderDisabled => bill(Payer { enabled: false, ..Payer::default() }, "", ""),
+        Code::ProviderCurrency => bill(Payer::default(), "EUR", "CZK"),
+        Code::ProviderAmountOutOfRange => bill(Payer::default(), "10.00", "0.10"),
+        Code::PaymentDetailMissing => bill(Payer::default(), r#"{"number":"7"}"#, "{}"),
+        Code::PaymentDetailUnknown => bill(Payer::default(), r#""7"}"#, r#""7","x":"y"}"#),
+        Code::PaymentDetailInvalid => bill(Payer::default(), r#""7"}"#, r#""x"}"#),
+        Code::PaymentsOff => get("/providers"),
+        Code::ProviderUnavailable => bill(Payer { reaches: false, ..Payer::default() }, "", ""),
+        Code::PaymentsUnavailable => {
+            bill(Payer { fault: Some(PaymentsFault::Unavailable), ..Payer::default() }, "", "")
+        }
     };
     asked.send().await
+}
+
+/// A router over somebody who keeps payments.
+fn kept_by(payer: Payer) -> axum::Router {
+    let mut parts = parts(Scripted::of(Vec::new()), None);
+    parts.payments = Some(Arc::new(payer));
+    router(ApiState::new(parts))
+}
+
+/// A bill in which one text stands for another.
+fn bill(payer: Payer, from: &str, to: &str) -> Asked {
+    let body = if from.is_empty() { BILL.to_owned() } else { BILL.replace(from, to) };
+    ask(&kept_by(payer), "POST", "/v1/books/1/payments").key(ADMIN).idempotent("k").body(body)
+}
+
+const CALLED: [PaymentStep; 2] = [PaymentStep::HoldPlaced { sequence: Sequence(8) }, PaymentStep::ProviderCalled];
+
+/// What is asked of a payment that took these steps.
+async fn of_a_payment(method: &str, what: &str, steps: &[PaymentStep]) -> Answered {
+    let payer = Arc::new(Payer::default());
+    let mut parts = parts(Scripted::of(Vec::new()), None);
+    parts.payments = Some(Arc::<Payer>::clone(&payer));
+    let router = router(ApiState::new(parts));
+    let post = ask(&router, "POST", "/v1/books/1/payments").key(ADMIN).idempotent("k").body(BILL);
+    let asked = post.send().await;
+    let id = asked.expect(202, "").body["payment"].as_str().unwrap().to_owned();
+    for step in steps {
+        let payment = payer.step(id.parse().unwrap(), step.clone()).await.unwrap();
+        payer.payments.lock().unwrap().insert(0, payment);
+    }
+    ask(&router, method, &format!("/v1/books/1/payments/{id}/{what}")).key(ADMIN).send().await
 }
 
 /// Keys that were fine when the server started and can't be read now.

@@ -137,3 +137,15 @@ pub const CLOCK_AHEAD_MAX_US: i64 = 5_000_000;
 
 /// How far the wall clock may lie ahead of the newest `recorded_at` at start without `--accept-clock`, in days.
 pub const CLOCK_JUMP_MAX_DAYS: i64 = 400;
+
+/// The most fields that a provider of bill payments asks for.
+pub const PROVIDER_FIELDS_MAX: usize = 16;
+
+/// The most currencies that a provider of bill payments takes.
+pub const PROVIDER_TERMS_MAX: usize = 16;
+
+/// The longest id of a provider, in bytes.
+pub const PROVIDER_ID_MAX_BYTES: usize = 32;
+
+/// The most contradictions of a provider that are recorded of one payment.
+pub const PAYMENT_CONTRADICTIONS_MAX: u32 = 16;

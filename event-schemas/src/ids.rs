@@ -230,6 +230,21 @@ impl CommandId {
         Self(derived_form(derive_id("doppia 2026 idempotency key", &parts)))
     }
 
+    /// The command id of one step of a workflow, such as a bill payment: the same after every crash, another one for another
+    /// attempt. It has the form of ids that follow from keys, which clients may not send.
+    pub fn from_step(workflow: Self, step: &str, attempt: u32) -> Self {
+        let parts: [&[u8]; 3] = [&workflow.0.to_be_bytes(), step.as_bytes(), &attempt.to_be_bytes()];
+        Self(derived_form(derive_id("doppia 2026 workflow step", &parts)))
+    }
+
+    /// The command id by which a workflow opens the account of this code in a book.
+    pub fn of_opening(book: BookId, code: &str) -> Self {
+        Self(derived_form(derive_id(
+            "doppia 2026 opening of an account",
+            &[&book.get().to_be_bytes(), code.as_bytes()],
+        )))
+    }
+
     /// Whether it has the form of an id that follows from an `Idempotency-Key`.
     pub fn is_from_a_key(self) -> bool {
         is_derived(self.0)

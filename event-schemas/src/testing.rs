@@ -12,7 +12,9 @@ use crate::command::{
     ReversedPart, SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
 use crate::control::{
-    ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, ControlFact, ControlRecorded, Holder, Scope, Scopes,
+    ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, ControlFact, ControlRecorded, FieldKind, Holder, PaymentDetail,
+    PaymentRequested, PaymentStep, PaymentStepped, ProviderCategory, ProviderField, ProviderSet, ProviderTerms, Scope,
+    Scopes,
 };
 use crate::currency::Currency;
 use crate::date::{CivilDate, Timestamp};
@@ -660,8 +662,110 @@ pub fn control_fact() -> BoxedStrategy<ControlFact> {
         (text(), scopes(), timestamp(), text(), text()).prop_map(|(key, scopes, set_at, actor, reason)| {
             ControlFact::ApiKeyScopesSet(ApiKeyScopesSet { key, scopes, set_at, actor, reason })
         }),
+        provider().prop_map(ControlFact::ProviderSet),
+        payment_requested().prop_map(ControlFact::PaymentRequested),
+        (command_id(), timestamp(), any::<u32>(), payment_step()).prop_map(|(payment, at, attempt, what)| {
+            ControlFact::PaymentStepped(PaymentStepped { payment, at, attempt, what })
+        }),
     ]
     .boxed()
+}
+
+fn provider() -> impl Strategy<Value = ProviderSet> {
+    let kind = prop::sample::select(FieldKind::ALL.to_vec());
+    let field = (text(), text(), any::<bool>(), kind, proptest::option::of(text()), any::<u16>(), any::<u16>())
+        .prop_map(|(name, label, required, kind, pattern, length_min, length_max)| ProviderField {
+            name,
+            label,
+            required,
+            kind,
+            pattern,
+            length_min,
+            length_max,
+        });
+    let terms = (currency(), minor(), any::<u16>(), minor(), minor()).prop_map(
+        |(currency, fee_fixed_minor, fee_rate_bp, amount_min_minor, amount_max_minor)| ProviderTerms {
+            currency,
+            fee_fixed_minor,
+            fee_rate_bp,
+            amount_min_minor,
+            amount_max_minor,
+        },
+    );
+    let category = prop::sample::select(ProviderCategory::ALL.to_vec());
+    let said = (text(), text(), text(), timestamp(), text(), text());
+    let lists = (proptest::collection::vec(terms, 0..=3), proptest::collection::vec(field, 0..=3));
+    (said, category, any::<bool>(), any::<bool>(), lists).prop_map(
+        |((provider, name, payable, set_at, actor, reason), category, enabled, partial, (terms, fields))| ProviderSet {
+            provider,
+            name,
+            category,
+            enabled,
+            partial,
+            payable,
+            terms,
+            fields,
+            set_at,
+            actor,
+            reason,
+        },
+    )
+}
+
+fn payment_requested() -> impl Strategy<Value = PaymentRequested> {
+    let detail = (text(), text()).prop_map(|(name, value)| PaymentDetail { name, value });
+    let details = proptest::collection::vec(detail, 0..=3);
+    let ids = (command_id(), book_id(), account_id(), principal_id());
+    (ids, text(), money(), minor(), text(), any::<bool>(), details, timestamp()).prop_map(
+        |((payment, book, account, actor), provider, amount, fee_minor, payable, partial, details, requested_at)| {
+            PaymentRequested {
+                payment,
+                book,
+                provider,
+                account,
+                amount,
+                fee_minor,
+                payable,
+                partial,
+                details,
+                actor,
+                requested_at,
+            }
+        },
+    )
+}
+
+fn payment_step() -> impl Strategy<Value = PaymentStep> {
+    let sequence = || any::<u64>().prop_map(Sequence);
+    prop_oneof![
+        sequence().prop_map(|sequence| PaymentStep::HoldPlaced { sequence }),
+        (sequence(), text()).prop_map(|(sequence, code)| PaymentStep::HoldRefused { sequence, code }),
+        Just(PaymentStep::ProviderCalled),
+        (text(), minor())
+            .prop_map(|(reference, amount_minor)| PaymentStep::ProviderAccepted { reference, amount_minor }),
+        (text(), text()).prop_map(|(reference, code)| PaymentStep::ProviderRefused { reference, code }),
+        text().prop_map(|code| PaymentStep::ProviderUnknown { code }),
+        (command_id(), sequence(), minor()).prop_map(|(command, sequence, amount_minor)| PaymentStep::Captured {
+            command,
+            sequence,
+            amount_minor
+        }),
+        (command_id(), sequence()).prop_map(|(command, sequence)| PaymentStep::Voided { command, sequence }),
+        (text(), digest()).prop_map(|(number, hash)| PaymentStep::ReceiptIssued { number, hash }),
+        (principal_id(), text()).prop_map(|(actor, reason)| PaymentStep::CancelRequested { actor, reason }),
+        (principal_id(), text()).prop_map(|(actor, reason)| PaymentStep::ReversalRequested { actor, reason }),
+        (command_id(), sequence()).prop_map(|(command, sequence)| PaymentStep::Reversed { command, sequence }),
+        (text(), text(), proptest::option::of(minor())).prop_map(|(code, reference, amount_minor)| {
+            PaymentStep::Contradicted { code, reference, amount_minor }
+        }),
+        (text(), text()).prop_map(|(code, detail)| PaymentStep::Parked { code, detail }),
+        (command_id(), sequence(), text()).prop_map(|(command, sequence, code)| PaymentStep::BookRefused {
+            command,
+            sequence,
+            code
+        }),
+        (text(), text()).prop_map(|(actor, reason)| PaymentStep::Resumed { actor, reason }),
+    ]
 }
 
 /// An event.

@@ -18,7 +18,10 @@ use event_schemas::command::{
     NoticeTopic, OpenAccount, PlaceHold, PostEntry, PostTransfer, PublishCalendar, ReverseEntry, ReversedPart,
     SetFeeRule, SetLimits, SetNotificationPreferences, TransferUpTo, VoidHold,
 };
-use event_schemas::control::{ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, Holder, Scope};
+use event_schemas::control::{
+    ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, FieldKind, Holder, PaymentDetail, PaymentRequested, PaymentStep,
+    PaymentStepped, ProviderCategory, ProviderField, ProviderSet, ProviderTerms, Scope,
+};
 use event_schemas::event::{
     AccessLogged, BookOpened, ClockAccepted, CommandRejected, EntryPosted, EntryReversed, HoldCaptured, HoldExpired,
     HoldPlaced, HoldVoided, JournalRestored, LimitCharged, LimitReleased, StateDigest,
@@ -382,6 +385,7 @@ fn rules_and_records() -> Vec<(&'static str, Cause, EventBody)> {
         ),
     ];
     cases.extend(control());
+    cases.extend(payments());
     let up_to = || CommandBody::TransferUpTo(up_to());
     let refusals = [
         ("linked_item_refused", up_to(), Rejection::LinkedItemRefused { item: 2, command: CommandId(0xc0) }),
@@ -458,6 +462,97 @@ fn control() -> Vec<(&'static str, Cause, EventBody)> {
         (name, Cause::Engine, EventBody::ControlRecorded(Box::new(recorded)))
     })
     .collect()
+}
+
+/// Providers and payments, with every step that a payment can take.
+fn payments() -> Vec<(&'static str, Cause, EventBody)> {
+    let currency = eur(0).currency;
+    let payment = CommandId(0x0190_0000_0000_7000_8000_0000_0000_00f1);
+    let command = CommandId(0x0190_0000_0000_8000_8000_0000_0000_00f2);
+    let (at, sequence) = (Timestamp(1_795_262_400_000_000), Sequence(8));
+    let field = |name: &str, kind, pattern: Option<&str>| ProviderField {
+        name: name.into(),
+        label: "Customer number".into(),
+        required: pattern.is_some(),
+        kind,
+        pattern: pattern.map(Into::into),
+        length_min: 1,
+        length_max: 32,
+    };
+    let provider = ControlFact::ProviderSet(ProviderSet {
+        provider: "waterworks".into(),
+        name: "Wasserwerke".into(),
+        category: ProviderCategory::Utilities,
+        enabled: true,
+        partial: false,
+        payable: "payable:waterworks".into(),
+        terms: vec![ProviderTerms {
+            currency,
+            fee_fixed_minor: 100,
+            fee_rate_bp: 25,
+            amount_min_minor: 1,
+            amount_max_minor: AMOUNT_MAX_MINOR,
+        }],
+        fields: vec![
+            field("customer", FieldKind::Text, Some("[A-Z]{2}[0-9]{6}")),
+            field("meter", FieldKind::Digits, None),
+            field("phone", FieldKind::Phone, None),
+            field("due", FieldKind::Date, None),
+        ],
+        set_at: at,
+        actor: "anna".into(),
+        reason: "".into(),
+    });
+    let requested = ControlFact::PaymentRequested(PaymentRequested {
+        payment,
+        book: BookId::FIRST,
+        provider: "waterworks".into(),
+        account: ANN,
+        amount: eur(12_050),
+        fee_minor: 100,
+        payable: "payable:waterworks:EUR".into(),
+        partial: true,
+        details: vec![PaymentDetail { name: "customer".into(), value: "AB123456".into() }],
+        actor: PrincipalId(0xac),
+        requested_at: at,
+    });
+    let (reference, actor) = (|| "W-77".into(), PrincipalId(0xac));
+    let steps = [
+        ("payment_hold_placed", PaymentStep::HoldPlaced { sequence }),
+        ("payment_hold_refused", PaymentStep::HoldRefused { sequence, code: "insufficient_funds".into() }),
+        ("payment_provider_called", PaymentStep::ProviderCalled),
+        ("payment_provider_accepted", PaymentStep::ProviderAccepted { reference: reference(), amount_minor: 12_050 }),
+        ("payment_provider_refused", PaymentStep::ProviderRefused { reference: reference(), code: "closed".into() }),
+        ("payment_provider_unknown", PaymentStep::ProviderUnknown { code: "timeout".into() }),
+        ("payment_captured", PaymentStep::Captured { command, sequence, amount_minor: 12_050 }),
+        ("payment_voided", PaymentStep::Voided { command, sequence }),
+        ("payment_receipt_issued", PaymentStep::ReceiptIssued { number: "BP-1".into(), hash: Digest([0x5e; 32]) }),
+        ("payment_cancel_requested", PaymentStep::CancelRequested { actor, reason: "twice".into() }),
+        ("payment_reversal_requested", PaymentStep::ReversalRequested { actor, reason: "".into() }),
+        ("payment_reversed", PaymentStep::Reversed { command, sequence }),
+        (
+            "payment_contradicted",
+            PaymentStep::Contradicted {
+                code: "provider_amount_differs".into(),
+                reference: reference(),
+                amount_minor: Some(1),
+            },
+        ),
+        ("payment_book_refused", PaymentStep::BookRefused { command, sequence, code: "account_frozen".into() }),
+        ("payment_parked", PaymentStep::Parked { code: "provider_down".into(), detail: "no route".into() }),
+        ("payment_resumed", PaymentStep::Resumed { actor: "anna".into(), reason: "it is up".into() }),
+    ];
+    let steps =
+        steps.map(|(name, what)| (name, ControlFact::PaymentStepped(PaymentStepped { payment, at, attempt: 1, what })));
+    [("provider_set", provider), ("payment_requested", requested)]
+        .into_iter()
+        .chain(steps)
+        .map(|(name, fact)| {
+            let aggregate = if name == "provider_set" { "waterworks".into() } else { payment.to_string().into() };
+            let recorded = ControlRecorded { aggregate, version: 1, fact };
+            (name, Cause::Engine, EventBody::ControlRecorded(Box::new(recorded)))
+        })
+        .collect()
 }
 
 /// What is held and what is taken back: events, the commands as a refusal quotes them, and the rejections.

@@ -14,7 +14,7 @@ use stores::postgres::Migrated;
 
 use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::serve::past::Moment;
-use crate::{backup, demo, import, kafka, keys, rates, serve, telemetry};
+use crate::{backup, demo, import, kafka, keys, payments, rates, serve, telemetry};
 
 /// Doppia: an event-sourced double-entry ledger
 #[derive(Debug, Parser)]
@@ -115,6 +115,20 @@ Examples:
         #[command(flatten)]
         args: keys::KeyArgs,
     },
+    /// Providers of bill payments: sets them up, lists them, has their payments taken or not
+    Provider {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(flatten)]
+        args: payments::ProviderArgs,
+    },
+    /// Bill payments: shows them, lets parked ones go on, holds them against a provider's settlement file
+    Payment {
+        #[command(flatten)]
+        folder: Folder,
+        #[command(flatten)]
+        args: payments::PaymentArgs,
+    },
     /// Makes what a journal on servers needs: tables in PostgreSQL, or brings them to this version; topics in Kafka
     #[command(
         after_help = "PostgreSQL's password may stand in the URL, in PGPASSWORD or in a PGPASSFILE; Kafka's in the URL. Nothing is ever
@@ -177,6 +191,13 @@ struct Folder {
     /// Go on although the database server may lose what it acknowledges; for development
     #[arg(long, global = true)]
     allow_unsafe_server: bool,
+}
+
+impl Folder {
+    fn settings(self) -> Settings {
+        let Self { config, data, journal, allow_unsafe_server } = self;
+        Settings { config, data, journal, allow_unsafe_server, ..Settings::default() }
+    }
 }
 
 /// Settings that flags can override; absent ones come from elsewhere.
@@ -336,11 +357,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Act::Import(args) => runtime()?.block_on(import::run(args, cli.output)),
         Act::Key { folder, args } => {
-            let Folder { config, data, journal, allow_unsafe_server } = folder;
-            let settings = Settings { config, data, journal, allow_unsafe_server, ..Settings::default() };
-            keys::run(args, &settings.load()?, cli.output)?;
+            keys::run(args, &folder.settings().load()?, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
+        Act::Provider { folder, args } => {
+            payments::run_provider(args, &folder.settings().load()?, cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Act::Payment { folder, args } => payments::run_payment(args, &folder.settings().load()?, cli.output),
         Act::Migrate(settings) => {
             let config = settings.load()?;
             let url =

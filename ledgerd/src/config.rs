@@ -4,6 +4,7 @@
 
 mod bus;
 mod cluster;
+mod payments;
 mod rates;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub use bus::{KafkaConfig, RelayConfig};
 pub use cluster::{ClusterConfig, DatabaseConfig, ENV_SECRET};
 
 use crate::roles::Roles;
+pub use payments::{PaymentsConfig, ProviderConfig};
 pub use rates::{MarginConfig, RatesConfig};
 
 /// The file that is read if it is there and no other is named.
@@ -93,6 +95,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where rates come from.
     pub rates: RatesConfig,
+    /// Bill payments.
+    pub payments: PaymentsConfig,
 }
 
 /// Logs.
@@ -228,6 +232,7 @@ impl Default for Config {
             cluster: ClusterConfig::default(),
             database: DatabaseConfig::default(),
             rates: RatesConfig::default(),
+            payments: PaymentsConfig::default(),
         }
     }
 }
@@ -353,6 +358,9 @@ impl Config {
         if let Some((key, reason)) = self.rates.wrong() {
             return wrong(key, &reason);
         }
+        if let Err((key, reason)) = self.payments.check() {
+            return wrong(&key, reason);
+        }
         if self.scrub.mib_per_second > 10_000 {
             return wrong("scrub.mib_per_second", "0 to 10000");
         }
@@ -405,6 +413,9 @@ mod tests {
             ("[kafka]\nbrokers = \"a:1\"\nprefix = \"a b\"", "kafka: the prefix"),
             ("[kafka]\npassword = \"geheim\"", "password"),
             ("[relay]\nenabled = \"maybe\"", "relay.enabled"),
+            ("[payments]\nattempts = 0", "payments.attempts: "),
+            ("[payments.providers.Water]\n", "payments.providers.Water: "),
+            ("[payments.providers.water]\nurl = \"http://w\"", "payments.providers.water: url and"),
             ("[http]\nmax_connections = 0", "http.max_connections: "),
             ("[http]\nhead_timeout_s = 0", "http.head_timeout_s: "),
             ("[http]\nwrite_timeout_s = 0", "http.write_timeout_s: "),

@@ -1,5 +1,6 @@
 //! `ledgerd demo`: the main job on a real bank, from an empty folder to a proven book, as a person would do it by hand.
 
+mod bills;
 mod exchange;
 
 use std::io::IsTerminal as _;
@@ -57,6 +58,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let mut config = Config { data: args.data.clone(), listen: args.listen, ..Config::default() };
     // The demo says itself what the server would say.
     config.log.format = crate::config::LogFormat::Json;
+    // Bills are paid to nobody.
+    config.payments.sandbox = true;
 
     step("1", &format!("a fresh book in {}", args.data.display()));
     let server = Running::start(&config).await?;
@@ -86,18 +89,20 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 
     step("5", "two customers convert money at the reference rates of 2026-10-16 (examples/ecb)");
     exchange::show(&server, &examples).await?;
+    step("6", "bills: paid, refused by the provider, taken back (the provider is a sandbox)");
+    bills::show(&server, &config, &examples).await?;
 
-    step("6", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
+    step("7", "stop, and prove the journal: chain, anchor, laws, digests, read models equal to a replay");
     server.stop().await?;
     tool(&replay_tool, &args.data, &["verify"])?;
-    step("7", "rebuild the read model `balances` from nothing and compare digests");
+    step("8", "rebuild the read model `balances` from nothing and compare digests");
     tool(&replay_tool, &args.data, &["rebuild", "balances"])?;
 
     if args.exit {
         println!("\nThe book is in {}. Serve it: ledgerd serve --data {}", args.data.display(), args.data.display());
         return Ok(ExitCode::SUCCESS);
     }
-    step("8", "serve it again");
+    step("9", "serve it again");
     let server = Running::start(&config).await?;
     by_hand(&server.url, &args.data);
     tokio::signal::ctrl_c().await?;
@@ -176,16 +181,17 @@ impl Running {
         Ok(body)
     }
 
-    /// Posts, and expects 201.
-    async fn post(&self, path: &str, idempotency_key: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut request = self.http.post(format!("{}/v1/books/1/{path}", self.url)).bearer_auth(&self.key).json(body);
-        if !idempotency_key.is_empty() {
-            request = request.header("idempotency-key", idempotency_key);
+    /// Posts, and waits for what comes of it.
+    async fn post(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}/v1/books/1/{path}", self.url);
+        let mut request = self.http.post(url).bearer_auth(&self.key).header("prefer", "wait=20").json(body);
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
         }
         let response = request.send().await?;
         let status = response.status();
         let body: Value = response.json().await?;
-        ensure!(status.as_u16() == 201, "POST {path}: {status} {body}");
+        ensure!(status.is_success(), "POST {path}: {status} {body}");
         Ok(body)
     }
 

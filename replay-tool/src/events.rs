@@ -358,6 +358,17 @@ fn control(recorded: &ControlRecorded) -> String {
         ControlFact::ApiKeyScopesSet(set) => {
             format!("key {} may {} by {}{}", set.key, scopes(set.scopes), set.actor, quoted(&set.reason))
         }
+        ControlFact::ProviderSet(set) => {
+            let taken = if set.enabled { "taken" } else { "not taken" };
+            format!("payments to {} are {taken} by {}{}", set.provider, set.actor, quoted(&set.reason))
+        }
+        ControlFact::PaymentRequested(asked) => {
+            let (amount, currency) = (asked.amount.amount(), asked.amount.currency);
+            format!("payment {} of {amount} {currency} to {} by {}", asked.payment, asked.provider, asked.account)
+        }
+        ControlFact::PaymentStepped(stepped) => {
+            format!("payment {}: {} (attempt {})", stepped.payment, stepped.what.name(), stepped.attempt)
+        }
     }
 }
 

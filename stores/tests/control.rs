@@ -1,7 +1,12 @@
 //! The control plane's facts: one suite for the journal in a data folder and the table in PostgreSQL, and what each of them
 //! must stand beside it: power cuts, failed syncs and damage there, late commits here.
 #![cfg(all(feature = "control", feature = "rocks"))]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::case_sensitive_file_extension_comparisons)]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::case_sensitive_file_extension_comparisons
+)]
 
 mod support;
 
@@ -87,6 +92,7 @@ fn told(rows: &[ControlRow]) -> Vec<String> {
         ControlFact::ApiKeyIssued(issued) => format!("+{}", issued.key),
         ControlFact::ApiKeyRevoked(revoked) => format!("-{}", revoked.key),
         ControlFact::ApiKeyScopesSet(set) => format!("={}", set.key),
+        other => panic!("{} is not about keys", other.type_name()),
     };
     rows.iter()
         .map(|row| {

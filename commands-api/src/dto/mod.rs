@@ -1,9 +1,11 @@
 //! What clients send. One struct per request, every one closed to fields it does not know; what a client may not set is not
 //! in it at all. Texts stay texts here: the resources turn them into money, dates and accounts and refuse each by its code.
 //!
-//! `settings.rs` those that set what later decisions are made by · `fx.rs` those of foreign exchange.
+//! `settings.rs` those that set what later decisions are made by · `fx.rs` those of foreign exchange · `payments.rs` those
+//! about bill payments.
 
 mod fx;
+mod payments;
 mod settings;
 
 use event_schemas::command::AccountKind;
@@ -15,6 +17,7 @@ use crate::body::{Dto, Object, Text};
 use crate::openapi::types;
 
 pub(crate) use fx::{ConversionRequest, MarginRequest, QuoteRequest, RateRequest, RateSheetRequest};
+pub(crate) use payments::{BillPaymentRequest, PaymentActRequest};
 pub(crate) use settings::{
     CalendarRequest, ClosePeriodRequest, FeeRuleRequest, LimitsRequest, PreferencesRequest, TopicsRequest,
 };
@@ -290,7 +293,7 @@ macro_rules! dto {
 
 dto! { OpenAccountRequest AccountActRequest AccountActItem CashRequest TransferRequest EntryRequest HoldRequest CaptureRequest
 VoidRequest ReverseRequest TransferUpToRequest LimitsRequest CalendarRequest FeeRuleRequest ClosePeriodRequest
-QuoteRequest ConversionRequest RateSheetRequest }
+QuoteRequest ConversionRequest RateSheetRequest BillPaymentRequest PaymentActRequest }
 
 impl Dto for PreferencesRequest {
     type Of<'a> = Self;

@@ -102,6 +102,7 @@ impl KeyDirectory {
                     record.scopes = set.scopes.iter().collect();
                 }
             }
+            ControlFact::ProviderSet(_) | ControlFact::PaymentRequested(_) | ControlFact::PaymentStepped(_) => {}
         }
     }
 

@@ -35,6 +35,7 @@ const TAGS: &[(&str, &str)] = &[
     ("money", "Money that enters, moves and leaves."),
     ("exchange", "Foreign exchange: rates, quotes, conversions, the house's positions."),
     ("holds", "Money set aside: placed, captured, let go."),
+    ("payments", "Bills: the providers, and payments from hold to receipt."),
     ("customers", "Customers: what they may still let go, and what they are told."),
     ("settings", "What holds for the whole book: fees, calendar, closed periods."),
     ("audit", "Who asked for what, when, and what the book said."),
@@ -182,7 +183,9 @@ fn operation(route: &Route, mut operation: Value) -> Value {
     let responses = members.entry("responses").or_insert_with(|| json!({}));
     let Some(responses) = responses.as_object_mut() else { return operation };
     let is_command = route.authenticated && route.method == "POST";
-    if is_command {
+    // A provider can't be asked for a dry run.
+    let may_be_dry_run = is_command && !route.path.contains("/payments");
+    if may_be_dry_run {
         may_be_dry(responses);
     }
     let mut success = Map::new();
@@ -193,7 +196,7 @@ fn operation(route: &Route, mut operation: Value) -> Value {
         let headers = response.entry("headers").or_insert_with(|| json!({}));
         if let Some(headers) = headers.as_object_mut() {
             headers.extend(success.clone());
-            if *status == 201 {
+            if *status == 201 || *status == 202 {
                 headers.insert(
                     "Idempotency-Replayed".into(),
                     json!({ "$ref": "#/components/headers/Idempotency-Replayed" }),
@@ -202,6 +205,9 @@ fn operation(route: &Route, mut operation: Value) -> Value {
         }
     }
     if !route.authenticated {
+        for status in own.iter().filter(|status| **status >= 400) {
+            responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/Problem{status}") }));
+        }
         members.insert("security".into(), json!([]));
         return operation;
     }
@@ -211,7 +217,7 @@ fn operation(route: &Route, mut operation: Value) -> Value {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/Problem{status}") }));
     }
     if let Some(parameters) = members.entry("parameters").or_insert_with(|| json!([])).as_array_mut() {
-        if is_command {
+        if may_be_dry_run {
             parameters.push(json!({ "$ref": "#/components/parameters/DryRun" }));
         }
         parameters.push(json!({ "$ref": "#/components/parameters/RequestId" }));

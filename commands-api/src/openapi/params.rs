@@ -92,3 +92,45 @@ pub(crate) struct LastEventId {
     #[param(rename = "Last-Event-ID", value_type = types::Sequence, required = false)]
     last_event_id: Option<u64>,
 }
+
+/// Of one provider.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ProviderPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The provider.
+    #[param(value_type = types::ProviderId)]
+    provider: String,
+}
+
+/// Of what a provider says later.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CallbackPath {
+    /// The provider.
+    #[param(value_type = types::ProviderId)]
+    provider: String,
+}
+
+/// Of one payment.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct PaymentPath {
+    /// The book that this server keeps.
+    #[param(value_type = types::BookId)]
+    book: u32,
+    /// The payment.
+    #[param(value_type = types::CommandId)]
+    payment: String,
+}
+
+/// Of what may be waited for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct Prefer {
+    /// `wait=N` waits up to N seconds, 30 at most, for the outcome (RFC 7240). Other preferences are left alone.
+    #[param(rename = "Prefer", value_type = Option<String>, required = false)]
+    prefer: Option<String>,
+}

@@ -8,14 +8,17 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use event_schemas::bounds::{
-    CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, RATE_NAME_MAX_BYTES, TEXT_MAX_BYTES, VERSION_MAX,
+    CODE_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, OWNER_MAX_BYTES, PROVIDER_FIELDS_MAX, RATE_NAME_MAX_BYTES,
+    TEXT_MAX_BYTES, VERSION_MAX,
 };
 use event_schemas::command::AccountKind as EventAccountKind;
+use event_schemas::control::{FieldKind as FieldKinds, ProviderCategory as ProviderCategories};
 use event_schemas::fees::FeeKind as FeeKinds;
 use event_schemas::limits::LimitWindow as LimitWindows;
 use event_schemas::notices::{NoticeChannel as NoticeChannels, NoticeTopic as NoticeTopics};
 use event_schemas::rates::FixedSide as FixedSides;
 use event_schemas::{Currency, EntryKind, EventBody, RecordedEvent as WholeEvent, Side as EventSide};
+use ledger_core::control::payments::Status as PaymentStatuses;
 use projections::audit::ACT_TYPES;
 use projections::audit::rows::ActCause as ActCauses;
 use projections::balances::{AccountStatus as AccountStatuses, HoldStatus as HoldStatuses};
@@ -189,6 +192,19 @@ types! {
     ActType = words(ACT_TYPES);
     /// Why an act happened: a command's verdict, something that had to come before it, or the engine itself.
     ActCause = words([ActCauses::Verdict, ActCauses::Consequence, ActCauses::Engine].map(ActCauses::name));
+    /// A provider of bill payments.
+    ProviderId = text().pattern(Some("^[a-z0-9-]{1,32}$")).examples(["waterworks"]);
+    /// What a provider is paid for.
+    ProviderCategory = words(ProviderCategories::ALL.map(ProviderCategories::name));
+    /// Which texts a field takes, before its lengths and its pattern are looked at.
+    ProviderFieldKind = words(FieldKinds::ALL.map(FieldKinds::name));
+    /// How far a payment is.
+    PaymentStatus = words(PaymentStatuses::ALL.map(PaymentStatuses::name));
+    /// What a provider asks for: the names and texts of its fields.
+    PaymentDetails = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Object))
+        .additional_properties(Some(text().max_length(Some(TEXT_MAX_BYTES))))
+        .max_properties(Some(PROVIDER_FIELDS_MAX));
     /// The event of a verdict.
     VerdictEvent = described_elsewhere();
     /// One command of a batch.

@@ -5,14 +5,18 @@
 //!
 //! Canonical form, version 1 of every fact: type (1 byte), version (1 byte), then the fields in the order of their declaration.
 //!
-//! `api_keys.rs` keys of the API and who holds them.
+//! `api_keys.rs` keys of the API and who holds them · `providers.rs` providers of bill payments · `payments.rs` bill payments.
 
 mod api_keys;
+mod payments;
+mod providers;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use api_keys::{ApiKeyIssued, ApiKeyRevoked, ApiKeyScopesSet, Holder, Scope, ScopeError, Scopes};
+pub use payments::{PaymentDetail, PaymentRequested, PaymentStep, PaymentStepped};
+pub use providers::{FieldKind, ProviderCategory, ProviderField, ProviderSet, ProviderTerms};
 
 use crate::codec::{CodecError, Reader, put_text, put_varint};
 use crate::command::bounded;
@@ -30,12 +34,27 @@ pub enum ControlFact {
     /// What a key of the API may be used for was changed.
     #[serde(rename = "ledger.api_key.scopes_set.v1")]
     ApiKeyScopesSet(ApiKeyScopesSet),
+    /// A provider of bill payments was set up or changed.
+    #[serde(rename = "ledger.provider.set.v1")]
+    ProviderSet(ProviderSet),
+    /// A bill payment was asked for.
+    #[serde(rename = "ledger.payment.requested.v1")]
+    PaymentRequested(PaymentRequested),
+    /// A bill payment took a step.
+    #[serde(rename = "ledger.payment.stepped.v1")]
+    PaymentStepped(PaymentStepped),
 }
 
 impl ControlFact {
     /// The names of all types, in the order of their numbers.
-    pub const TYPE_NAMES: [&'static str; 3] =
-        ["ledger.api_key.issued.v1", "ledger.api_key.revoked.v1", "ledger.api_key.scopes_set.v1"];
+    pub const TYPE_NAMES: [&'static str; 6] = [
+        "ledger.api_key.issued.v1",
+        "ledger.api_key.revoked.v1",
+        "ledger.api_key.scopes_set.v1",
+        "ledger.provider.set.v1",
+        "ledger.payment.requested.v1",
+        "ledger.payment.stepped.v1",
+    ];
 
     /// Type number and version in the canonical form.
     const fn tag(&self) -> (u8, u8) {
@@ -43,6 +62,9 @@ impl ControlFact {
             Self::ApiKeyIssued(_) => (1, 1),
             Self::ApiKeyRevoked(_) => (2, 1),
             Self::ApiKeyScopesSet(_) => (3, 1),
+            Self::ProviderSet(_) => (4, 1),
+            Self::PaymentRequested(_) => (5, 1),
+            Self::PaymentStepped(_) => (6, 1),
         }
     }
 
@@ -52,6 +74,9 @@ impl ControlFact {
             Self::ApiKeyIssued(_) => "ledger.api_key.issued.v1",
             Self::ApiKeyRevoked(_) => "ledger.api_key.revoked.v1",
             Self::ApiKeyScopesSet(_) => "ledger.api_key.scopes_set.v1",
+            Self::ProviderSet(_) => "ledger.provider.set.v1",
+            Self::PaymentRequested(_) => "ledger.payment.requested.v1",
+            Self::PaymentStepped(_) => "ledger.payment.stepped.v1",
         }
     }
 
@@ -59,7 +84,16 @@ impl ControlFact {
     pub const fn aggregate_type(&self) -> &'static str {
         match self {
             Self::ApiKeyIssued(_) | Self::ApiKeyRevoked(_) | Self::ApiKeyScopesSet(_) => Holder::AGGREGATE_TYPE,
+            Self::ProviderSet(_) => ProviderSet::AGGREGATE_TYPE,
+            Self::PaymentRequested(_) | Self::PaymentStepped(_) => PaymentRequested::AGGREGATE_TYPE,
         }
+    }
+
+    /// The canonical bytes.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        self.encode(&mut out);
+        out
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -70,6 +104,9 @@ impl ControlFact {
             Self::ApiKeyIssued(issued) => issued.encode(out),
             Self::ApiKeyRevoked(revoked) => revoked.encode(out),
             Self::ApiKeyScopesSet(set) => set.encode(out),
+            Self::ProviderSet(set) => set.encode(out),
+            Self::PaymentRequested(requested) => requested.encode(out),
+            Self::PaymentStepped(stepped) => stepped.encode(out),
         }
     }
 
@@ -82,6 +119,9 @@ impl ControlFact {
             1 => Self::ApiKeyIssued(ApiKeyIssued::decode(reader)?),
             2 => Self::ApiKeyRevoked(ApiKeyRevoked::decode(reader)?),
             3 => Self::ApiKeyScopesSet(ApiKeyScopesSet::decode(reader)?),
+            4 => Self::ProviderSet(ProviderSet::decode(reader)?),
+            5 => Self::PaymentRequested(PaymentRequested::decode(reader)?),
+            6 => Self::PaymentStepped(PaymentStepped::decode(reader)?),
             other => return Err(CodecError::UnknownTag { what: "control fact", tag: other.into() }),
         })
     }

@@ -40,6 +40,9 @@ impl TryFrom<ControlFact> for KeyEvent {
             ControlFact::ApiKeyIssued(issued) => Ok(Self::Issued(issued)),
             ControlFact::ApiKeyRevoked(revoked) => Ok(Self::Revoked(revoked)),
             ControlFact::ApiKeyScopesSet(set) => Ok(Self::ScopesSet(set)),
+            ControlFact::ProviderSet(_) | ControlFact::PaymentRequested(_) | ControlFact::PaymentStepped(_) => {
+                Err("not about keys")
+            }
         }
     }
 }

@@ -4,9 +4,11 @@
 //! *Architecture Invariant*: a decider is pure, as the book's `decide` is. Times, ids and random bits are handed in within
 //! the command.
 //!
-//! `api_keys.rs` keys of the API and who holds them.
+//! `api_keys.rs` keys of the API and who holds them · `providers.rs` providers of bill payments · `payments/` bill payments.
 
 pub mod api_keys;
+pub mod payments;
+pub mod providers;
 
 use event_schemas::ControlFact;
 

@@ -97,7 +97,7 @@ impl std::fmt::Debug for Keys {
 }
 
 /// The control plane of a configuration.
-fn store(config: &Config) -> anyhow::Result<ControlStore> {
+pub(crate) fn store(config: &Config) -> anyhow::Result<ControlStore> {
     match config.database() {
         Some(url) => Ok(ControlStore::postgres(&url, config.journal.allow_unsafe_server)?),
         None => embedded(config),
@@ -134,6 +134,11 @@ impl Keys {
         let keys = Self::of(embedded(&Config { data: folder.to_owned(), ..config.clone() })?)?;
         keys.ensure_admin_key(folder, &config.tenant)?;
         Ok(keys)
+    }
+
+    /// The control plane that they stand in.
+    pub(crate) fn store(&self) -> ControlStore {
+        self.store.clone()
     }
 
     fn of(store: ControlStore) -> Result<Self, ControlFault> {

@@ -8,4 +8,4 @@ mod publisher;
 
 pub use cli::{RatesArgs, run};
 pub use keys::{quotes, rotate};
-pub(crate) use publisher::start;
+pub(crate) use publisher::{RatesLoop, start};

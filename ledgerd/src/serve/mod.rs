@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! open folder ─▶ keys ─▶ access log ─▶ engine (replays) ─▶ read-model runner, relay to Kafka ─▶ HTTP
-//! end:  HTTP drains ─▶ engine answers what waits ─▶ read models and relay catch up ─▶ folder closes
+//! end:  HTTP drains ─▶ payments stop between two steps ─▶ engine answers what waits ─▶ read models and relay catch up ─▶ folder closes
 //! ```
 
 mod access;
@@ -37,6 +37,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, KeepReadModels, LogFormat};
 use crate::keys::{self, Follower, Keys};
+use crate::payments;
 use crate::telemetry;
 use health::{Health, RelayWatch};
 use place::Place;
@@ -115,6 +116,7 @@ pub async fn serve(
     let engine = Arc::new(engine);
     let sink: Arc<dyn CommandSink> = Arc::<Engine>::clone(&engine);
     let relay = start_relay(&config, bus, &feeds, &sink)?;
+    let payments = payments::Service::start(&config.payments, keys.store(), Arc::clone(&sink), system_clock()).await?;
     let progress = read_models.as_ref().map(ReadModels::progress);
     // Without read models nothing is ever sent; the sender is gone, and queries say that there are none.
     let nothing = watch::channel(event_schemas::Sequence::ZERO).1;
@@ -132,6 +134,7 @@ pub async fn serve(
         access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
         access_rows: reads.as_ref().map(ReadModels::rows),
         quotes: crate::rates::quotes(&config)?,
+        payments: payments.clone().map(|service| service as Arc<dyn commands_api::bill_payments::Payments>),
     });
     let follower = Follower::start(keys)?;
     let rates = crate::rates::start(&config, &sink, read_models.as_ref().map(ReadModels::rows), progress.clone())?;
@@ -181,6 +184,9 @@ pub async fn serve(
     .await;
 
     drop(rates);
+    if let Some(payments) = payments {
+        payments.stop().await;
+    }
     tokio::task::spawn_blocking(move || {
         drop(scrub);
         drop(follower);

@@ -192,6 +192,7 @@ pub async fn serve(
         access: Some(Arc::new(super::access::Told)),
         access_rows: None,
         quotes: None,
+        payments: None,
     });
     let health = Arc::new(Health {
         past: Some(at),

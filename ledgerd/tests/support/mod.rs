@@ -4,6 +4,7 @@
 pub mod failover;
 pub mod kafka;
 pub mod load;
+pub mod payments;
 pub mod postgres;
 pub mod roles;
 pub mod small_disk;
@@ -33,15 +34,25 @@ impl Server {
 
     /// Starts one; gives its log if it ends before it is ready.
     pub fn try_start(data: &Path, port: u16, more: &[&str]) -> Result<Self, String> {
-        Self::try_start_until("serving", data, port, more)
+        Self::try_start_with(data, port, more, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn try_start_with(data: &Path, port: u16, more: &[&str], env: &[(&str, &str)]) -> Result<Self, String> {
+        Self::launch("serving", data, port, more, env)
     }
 
     /// The same, where it is up as soon as it says this.
     pub fn try_start_until(says: &'static str, data: &Path, port: u16, more: &[&str]) -> Result<Self, String> {
+        Self::launch(says, data, port, more, &[])
+    }
+
+    fn launch(says: &'static str, data: &Path, port: u16, more: &[&str], env: &[(&str, &str)]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ledgerd"))
             .args(["serve", "--log-format", "json", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(data)
             .args(more)
+            .envs(env.iter().copied())
             .current_dir(data.parent().unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -197,7 +208,7 @@ impl Client {
     }
 }
 
-async fn answer(sent: Result<reqwest::Response, reqwest::Error>) -> Result<Answer, String> {
+pub async fn answer(sent: Result<reqwest::Response, reqwest::Error>) -> Result<Answer, String> {
     let response = sent.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
     let replayed = response.headers().get("idempotency-replayed").is_some_and(|value| value == "true");

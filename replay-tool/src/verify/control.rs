@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use event_schemas::control::{ApiKeyRevoked, ApiKeyScopesSet};
 use event_schemas::{Block, BookId, Cause, ControlFact, ControlRecorded, EventBody, Sequence};
+use ledger_core::control::payments::Payment;
 use stores::control::{self, ControlPosition, ControlStore};
 use stores::postgres::PostgresUrl;
 
@@ -79,6 +80,7 @@ struct Facts {
     versions: BTreeMap<(&'static str, Box<str>), u64>,
     /// Keys that were issued, with their holder's aggregate.
     keys: BTreeSet<(Box<str>, Box<str>)>,
+    payments: BTreeMap<Box<str>, Payment>,
 }
 
 impl Facts {
@@ -102,6 +104,19 @@ impl Facts {
             | ControlFact::ApiKeyScopesSet(ApiKeyScopesSet { key, .. }) => {
                 if !self.keys.contains(&(aggregate.clone(), key.clone())) {
                     return Err(format!("{} of {key}, which {aggregate} was never given", fact.type_name()));
+                }
+            }
+            ControlFact::ProviderSet(set) => {
+                if set.provider != *aggregate {
+                    return Err(format!("the provider {} stands under {aggregate}", set.provider));
+                }
+            }
+            // A payment is decided anew from its facts: what was recorded must be what its rules allow.
+            ControlFact::PaymentRequested(_) | ControlFact::PaymentStepped(_) => {
+                let payment = self.payments.entry(aggregate.clone()).or_default();
+                let id = payment.take(fact).map_err(|what| format!("payment {aggregate}: {what}"))?;
+                if id.to_string() != **aggregate {
+                    return Err(format!("the payment {id} stands under {aggregate}"));
                 }
             }
         }

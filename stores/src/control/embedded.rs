@@ -6,13 +6,14 @@
 //! compares the aggregate's version, appends one block and syncs it, and closes the journal again. So `ledgerd key` works
 //! beside a running server, which sees what was stored when it next looks at the tail; and after a failed write or sync the
 //! next one starts from what the disk has, by the same steps as a start does. It costs a few syncs more than a journal that
-//! stays open, which nobody notices at the rate at which keys are issued.
+//! stays open; what comes while a group is stored waits and is stored as the next group, in one block, so that a thousand
+//! payments share those syncs.
 //!
 //! The first event is `BookOpened` with a nonce of the journal's own, all others are `ControlRecorded`; a command's facts share
 //! a block, so they are there together or not at all. There is no witness: a folder that is restored from an older copy takes
 //! back what was recorded since, revocations too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use event_schemas::{
 };
 use ledger_core::ports::{Journal as _, JournalReader as _};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::es::split;
 use super::{ControlFault, ControlOptions, ControlPosition, ControlRow, TAIL_MAX_ROWS, carried};
@@ -37,6 +39,9 @@ use crate::segments::{self, DiskStorage, OpenFault, SegmentJournal, SegmentOptio
 
 /// How long storing waits for another process that stores.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);
+
+/// The most bytes of facts that are stored as one group: a block's, less its header.
+const GROUP_MAX_BYTES: usize = BLOCK_MAX_BYTES - 4 * 1024;
 
 /// Everything has been read when the journal was opened; its writer need not scan it again.
 const ANYWHERE: Sequence = Sequence(u64::MAX - 1);
@@ -129,12 +134,32 @@ impl Known {
     }
 }
 
+/// What becomes of facts: stored, or `None` if others came first.
+type Stored = Result<Option<()>, ControlFault>;
+
+/// Facts of one command that wait to be stored.
+struct Waiting {
+    aggregate_type: &'static str,
+    facts: Vec<ControlRecorded>,
+    /// About how many bytes they take in a block, and never fewer than they do.
+    bytes: usize,
+    answer: oneshot::Sender<Stored>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Whether somebody is storing, and will come back for what waits.
+    is_served: bool,
+}
+
 struct Shared {
     storage: Arc<dyn Storage>,
     lock: Option<PathBuf>,
     /// How it is written; `None` if it is read only.
     options: Option<ControlOptions>,
     known: Mutex<Known>,
+    queue: Mutex<Queue>,
 }
 
 /// The journal and what is known of it. Clones share it.
@@ -154,7 +179,8 @@ impl ControlJournal {
         lock: Option<PathBuf>,
         options: Option<ControlOptions>,
     ) -> Result<Self, ControlFault> {
-        let journal = Self(Arc::new(Shared { storage, lock, options, known: Mutex::default() }));
+        let shared = Shared { storage, lock, options, known: Mutex::default(), queue: Mutex::default() };
+        let journal = Self(Arc::new(shared));
         journal.settle()?;
         journal.known().catch_up(&journal.0.storage)?;
         Ok(journal)
@@ -217,32 +243,121 @@ impl ControlJournal {
         Ok(journal)
     }
 
-    /// Stores facts of one aggregate, in one block; `None` if others came first.
-    fn store(&self, aggregate_type: &'static str, facts: Vec<ControlRecorded>) -> Result<Option<()>, ControlFault> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the facts of one command stored, in one block with whatever else waits.
+    async fn store(&self, aggregate_type: &'static str, facts: Vec<ControlRecorded>) -> Stored {
+        if self.0.options.is_none() {
+            return Err(ControlFault::ReadOnly);
+        }
+        if facts.is_empty() {
+            return Ok(Some(()));
+        }
+        let (answer, answered) = oneshot::channel();
+        let bytes = facts.iter().map(size).sum();
+        let serve = {
+            let mut queue = self.queue();
+            queue.waiting.push_back(Waiting { aggregate_type, facts, bytes, answer });
+            !std::mem::replace(&mut queue.is_served, true)
+        };
+        if serve {
+            let journal = self.clone();
+            tokio::task::spawn_blocking(move || journal.serve());
+        }
+        let gone = |_| Err(ControlFault::Failed("whoever stored it is gone".into()));
+        answered.await.unwrap_or_else(gone)
+    }
+
+    /// Stores what waits, group by group, until nothing does.
+    fn serve(&self) {
+        /// Whoever comes next serves, should this one panic.
+        struct Served<'a>(&'a ControlJournal);
+        impl Drop for Served<'_> {
+            fn drop(&mut self) {
+                self.0.queue().is_served = false;
+            }
+        }
+        let served = Served(self);
+        loop {
+            let mut group = Vec::new();
+            {
+                let mut queue = self.queue();
+                let mut bytes = 0;
+                while let Some(next) = queue.waiting.front()
+                    && (group.is_empty() || bytes + next.bytes <= GROUP_MAX_BYTES)
+                {
+                    bytes += next.bytes;
+                    group.extend(queue.waiting.pop_front());
+                }
+                if group.is_empty() {
+                    queue.is_served = false;
+                    std::mem::forget(served);
+                    return;
+                }
+            }
+            let stored = self.store_group(&group);
+            for (place, Waiting { answer, .. }) in group.into_iter().enumerate() {
+                let own = match &stored {
+                    Ok(stored) => Ok(stored.contains(&place).then_some(())),
+                    Err(fault) => Err(fault.clone()),
+                };
+                // Whoever asked may be gone; what is stored stays.
+                let _ = answer.send(own);
+            }
+        }
+    }
+
+    /// Stores the facts of several commands in one block, but for those that others came before: gives the places of those that
+    /// are stored.
+    fn store_group(&self, group: &[Waiting]) -> Result<BTreeSet<usize>, ControlFault> {
         let options = self.0.options.as_ref().ok_or(ControlFault::ReadOnly)?;
-        let Some(first) = facts.first() else { return Ok(Some(())) };
-        let mut known = self.known();
         if let Some(path) = self.0.lock.as_ref().and_then(|lock| lock.parent()) {
             DiskStorage::create(path).map_err(|error| ControlFault::Failed(format!("{}: {error}", path.display())))?;
         }
         let lock = self.locked()?;
         let mut journal = self.writer(options)?;
-        if journal.head().sequence < known.through {
-            return Err(replaced());
+        let (mut stored, mut bodies) = (BTreeSet::new(), Vec::new());
+        {
+            let mut known = self.known();
+            if journal.head().sequence < known.through {
+                return Err(replaced());
+            }
+            known.follow(&mut journal.segment_reader())?;
+            // It would only find out by and by what is known here already.
+            known.reader = None;
+            let mut ahead: BTreeMap<(&'static str, &str), u64> = BTreeMap::new();
+            for (place, Waiting { aggregate_type, facts, .. }) in group.iter().enumerate() {
+                let Some(first) = facts.first() else { continue };
+                let aggregate = &*first.aggregate;
+                let ahead = ahead.entry((aggregate_type, aggregate)).or_default();
+                if known.of(aggregate_type, aggregate).count() as u64 + *ahead + 1 == first.version {
+                    *ahead += facts.len() as u64;
+                    stored.insert(place);
+                    bodies.extend(facts.iter().map(|fact| EventBody::ControlRecorded(Box::new(fact.clone()))));
+                }
+            }
         }
-        known.follow(&mut journal.segment_reader())?;
-        // It would only find out by and by what is known here already.
-        known.reader = None;
-        if known.of(aggregate_type, &first.aggregate).count() as u64 + 1 != first.version {
-            return Ok(None);
+        if bodies.is_empty() {
+            return Ok(stored);
         }
-        let bodies = facts.into_iter().map(|recorded| EventBody::ControlRecorded(Box::new(recorded)));
+        // Readers go on meanwhile with what is known.
         let block = append(&mut journal, bodies, (options.clock.wall)())?;
-        known.take(&block)?;
+        let mut known = self.known();
+        if known.through < block.header().first_sequence {
+            known.take(&block)?;
+        }
+        drop(known);
         drop(journal);
         drop(lock);
-        Ok(Some(()))
+        Ok(stored)
     }
+}
+
+/// At least as many bytes as a fact takes in a block.
+fn size(recorded: &ControlRecorded) -> usize {
+    recorded.aggregate.len() + recorded.fact.canonical().len() + 64
 }
 
 fn segment_options(options: &ControlOptions) -> SegmentOptions {
@@ -341,13 +456,11 @@ impl PersistedEventRepository for ControlJournal {
             return Err(carried(ControlFault::Failed("snapshots are not stored".into())));
         }
         let facts = events.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
-        let journal = self.clone();
-        blocking(move || match journal.store(A::TYPE, facts) {
+        match self.store(A::TYPE, facts).await {
             Ok(Some(())) => Ok(()),
             Ok(None) => Err(PersistenceError::OptimisticLockError),
             Err(fault) => Err(carried(fault)),
-        })
-        .await
+        }
     }
 
     async fn stream_events<A: Aggregate>(&self, id: &str) -> Result<ReplayStream, PersistenceError> {

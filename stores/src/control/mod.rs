@@ -23,11 +23,11 @@ mod es;
 mod postgres;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, PersistenceError};
-use cqrs_es::{AggregateError, CqrsFramework};
+use cqrs_es::{AggregateError, CqrsFramework, EventEnvelope, Query};
 use event_schemas::{BookId, ControlFact};
 use ledger_core::control::Decider;
 use ledger_core::ports::{AppendError, Clock, JournalFault};
@@ -233,6 +233,15 @@ impl ControlStore {
         aggregate: &str,
         command: D::Command,
     ) -> Result<(), ExecuteFault<D::Rejection>> {
+        self.execute_told::<D>(aggregate, command).await.map(|_| ())
+    }
+
+    /// The same, and gives what came of it: the events with their numbers among those of the aggregate.
+    pub async fn execute_told<D: Decider>(
+        &self,
+        aggregate: &str,
+        command: D::Command,
+    ) -> Result<Vec<(u64, D::Event)>, ExecuteFault<D::Rejection>> {
         let (kept, aggregate) = (self.0.kept.clone(), aggregate.to_owned());
         let task = self.runtime().spawn(async move {
             match kept {
@@ -264,11 +273,34 @@ impl ControlStore {
 
 fn runtime() -> Result<Runtime, ControlFault> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .map_err(|error| ControlFault::Failed(error.to_string()))
+}
+
+/// What cqrs-es tells of the events that it has stored.
+struct Told<D: Decider>(Arc<Mutex<Vec<(u64, D::Event)>>>);
+
+impl<D: Decider> Default for Told<D> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<D: Decider> Clone for Told<D> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[async_trait::async_trait]
+impl<D: Decider> Query<Es<D>> for Told<D> {
+    async fn dispatch(&self, _: &str, events: &[EventEnvelope<Es<D>>]) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(events.iter().map(|event| (event.sequence as u64, event.payload.0.clone())));
+    }
 }
 
 /// Decides and stores until there is no conflict.
@@ -276,12 +308,14 @@ async fn run<D: Decider, R: PersistedEventRepository>(
     repository: impl Fn() -> R,
     aggregate: &str,
     command: &D::Command,
-) -> Result<(), ExecuteFault<D::Rejection>> {
+) -> Result<Vec<(u64, D::Event)>, ExecuteFault<D::Rejection>> {
     for tried in 1..=TRIES_MAX {
         let store = PersistedEventStore::<R, Es<D>>::new_event_store(repository());
-        let executed = CqrsFramework::new(store, Vec::new(), ()).execute(aggregate, command.clone()).await;
+        let told = Told::<D>::default();
+        let executed =
+            CqrsFramework::new(store, vec![Box::new(told.clone())], ()).execute(aggregate, command.clone()).await;
         match executed {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(std::mem::take(&mut *told.0.lock().unwrap_or_else(PoisonError::into_inner))),
             // Each conflict means that somebody else came through, so waiting is for fairness only.
             Err(AggregateError::AggregateConflict) => {
                 tokio::time::sleep(Duration::from_micros(u64::from(tried.min(16)) * 250)).await;

@@ -45,6 +45,8 @@ pub(super) struct Api {
     reads: Option<ReadModels>,
     follower: Follower,
     progress: Option<Progress>,
+    /// Publishes rate sheets, where sources are named.
+    rates: Option<crate::rates::RatesLoop>,
     /// Nobody else opens the folder meanwhile.
     _lock: Option<FolderLock>,
 }
@@ -128,11 +130,19 @@ impl Api {
         };
         let progress = rows.clone().map(|rows| Progress::start(rows, gateway.clone(), durable)).transpose()?;
         let nothing = watch::channel(Sequence::ZERO).1;
+        let rows = rows.map(|rows| Arc::new(rows) as Arc<dyn Rows>);
+        // A quote of one gateway is good at all others only if they share the keys.
+        let quotes = match config.rates.quote_keys_file {
+            Some(_) => crate::rates::quotes(config)?,
+            None => None,
+        };
+        let reached = progress.as_ref().map(|progress| progress.reached.clone());
+        let rates = crate::rates::start(config, &sink, rows.clone(), reached)?;
         let state = ApiState::new(ApiParts {
             book: config.book_id(),
             tenant: config.tenant.clone(),
             sink,
-            rows: rows.map(|rows| Arc::new(rows) as Arc<dyn Rows>),
+            rows,
             progress: progress.as_ref().map_or(nothing, |progress| progress.reached.clone()),
             feeds: Arc::clone(&readers.feeds),
             draining: draining.clone(),
@@ -140,9 +150,12 @@ impl Api {
             budgets: budgets(config),
             access: Some(Arc::new(access::Kept(Arc::clone(&access)))),
             access_rows: reads.as_ref().map(ReadModels::rows),
+            quotes,
+            // Whoever carries payments on does so in a process that has all roles.
+            payments: None,
         });
         let follower = Follower::start(keys)?;
-        Ok(Self { state, gateway, access, reads, follower, progress, _lock: lock })
+        Ok(Self { state, gateway, access, reads, follower, progress, rates, _lock: lock })
     }
 
     pub(super) fn state(&self) -> ApiState {
@@ -171,6 +184,7 @@ impl Api {
     }
 
     pub(super) fn end(self) {
+        drop(self.rates);
         drop(self.follower);
         self.access.end();
         if let Some(reads) = self.reads {
