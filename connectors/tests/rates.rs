@@ -43,7 +43,7 @@ async fn server(says: Vec<Said>) -> (String, Arc<Mutex<Vec<String>>>) {
                 }
                 None => {
                     tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_secs(60)).await;
+                        tokio::time::sleep(Duration::from_mins(1)).await;
                         drop(stream);
                     });
                 }
@@ -53,6 +53,7 @@ async fn server(says: Vec<Said>) -> (String, Arc<Mutex<Vec<String>>>) {
     (url, asked)
 }
 
+#[allow(clippy::unnecessary_wraps)]
 fn said(status: u16, body: &str) -> Said {
     Some((status, body.to_owned()))
 }

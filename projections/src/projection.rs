@@ -63,7 +63,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Projection>> {
         balances::NAME => Some(Box::new(balances::Balances::default())),
         statements::NAME => Some(Box::new(statements::Statements::default())),
         trial_balance::NAME => Some(Box::new(trial_balance::TrialBalances::default())),
-        rates::NAME => Some(Box::new(rates::Rates::default())),
+        rates::NAME => Some(Box::new(rates::Rates)),
         settings::NAME => Some(Box::new(settings::Settings::default())),
         limits::NAME => Some(Box::new(limits::Limits::default())),
         audit::NAME => Some(Box::new(audit::Audit::default())),

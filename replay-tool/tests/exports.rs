@@ -162,11 +162,9 @@ fn end_of_day_is_for_csv() {
 fn conversions_balance_in_each_currency() {
     let mut book = common::Book::open();
     let open = BalancePolicy::Unlimited;
-    let mut converted = 0;
-    for (sold, bought) in [("USD", "EUR"), ("JPY", "BHD"), ("EUR", "JPY")] {
+    for (converted, (sold, bought)) in [("USD", "EUR"), ("JPY", "BHD"), ("EUR", "JPY")].into_iter().enumerate() {
         let from = book.account(&format!("ann:{sold}:{converted}"), AccountKind::Liability, sold, open);
         let to = book.account(&format!("ann:{bought}:{converted}"), AccountKind::Liability, bought, open);
-        converted += 1;
         book.conversion((from, sold), (to, bought), 12_345);
     }
     book.seal();

@@ -47,7 +47,7 @@ impl QuoteKeys {
     pub fn new_line() -> Result<String, getrandom::Error> {
         let mut key = [0_u8; 32];
         getrandom::fill(&mut key)?;
-        Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(blake3::Hash::from(key).to_hex().to_string())
     }
 
     /// The MAC of a message, by the newest key.

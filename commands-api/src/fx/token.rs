@@ -69,7 +69,7 @@ impl Quote {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use event_schemas::rates::FixedSide;
     use event_schemas::{AccountId, Money, Timestamp};

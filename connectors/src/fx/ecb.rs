@@ -107,6 +107,9 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
+/// The number of the one way of packing that is known.
+const PACKED: usize = 8;
+
 /// The one file of a zip file.
 struct Entry<'a> {
     packed: &'a [u8],
@@ -124,7 +127,6 @@ impl<'a> Entry<'a> {
             return None;
         }
         let entry = place(end + 16)?;
-        const PACKED: usize = 8;
         if word(entry)? != 0x0201_4b50 || half(entry.checked_add(10)?)? != PACKED {
             return None;
         }

@@ -10,7 +10,7 @@ struct Wide {
     low: u128,
 }
 
-const HALF: u128 = u64::MAX as u128;
+const HALF: u128 = 0xffff_ffff_ffff_ffff;
 
 const fn halves(number: u128) -> (u128, u128) {
     (number >> 64, number & HALF)

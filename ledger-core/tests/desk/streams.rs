@@ -321,7 +321,7 @@ fn quoted(
     let Some(ppm) = sheet.margin_ppm(&convert.tier, from.2, to.2) else { return };
     let named = if convert.fixed == FixedSide::Sold { convert.sold } else { convert.bought };
     if let Ok(amounts) = Price::new(mid, from.2, to.2, ppm).amounts(convert.fixed, named.amount_minor)
-        && nth % 11 != 0
+        && !nth.is_multiple_of(11)
     {
         (convert.sold.amount_minor, convert.bought.amount_minor) = (amounts.sold_minor, amounts.bought_minor);
     }

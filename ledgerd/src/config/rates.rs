@@ -140,6 +140,6 @@ impl RatesConfig {
             ("rates.margins", self.margins().err()),
             ("rates.sources", self.sources().err()),
         ];
-        checks.into_iter().find_map(|(key, error)| error.map(|error| (key, format!("{:#}", error))))
+        checks.into_iter().find_map(|(key, error)| error.map(|error| (key, format!("{error:#}"))))
     }
 }
