@@ -96,7 +96,7 @@ pub(crate) struct PaymentJson {
 
 /// What a payer said.
 #[derive(Serialize, ToSchema)]
-#[schema(as = PaymentDetail)]
+#[schema(as = BillDetail)]
 struct DetailJson {
     name: Box<str>,
     value: Box<str>,
@@ -258,7 +258,7 @@ pub(crate) async fn post(call: Call) -> Outcome {
         actor,
         requested_at: keeper.now(),
     };
-    let (found, replayed) = keeper.request(asked).await.map_err(|fault| refused(fault, payment))?;
+    let (found, replayed) = keeper.request(asked).await.map_err(|fault| refused(&fault, payment))?;
     let found = keeper.wait(payment, Until::Held, HELD_WITHIN).await.unwrap_or(found);
     if let (Status::Failed, None, Some(code)) = (found.status(), found.hold, &found.failed) {
         if !replayed {
@@ -330,11 +330,11 @@ fn not_taken(refusal: &NotTaken) -> Problem {
     Problem::field(code, pointer, refusal.to_string())
 }
 
-fn refused(fault: PaymentsFault, payment: CommandId) -> Problem {
+fn refused(fault: &PaymentsFault, payment: CommandId) -> Problem {
     let problem = match fault {
         PaymentsFault::Rejected(PaymentRejection::NotFound) => Problem::new(Code::PaymentNotFound),
         PaymentsFault::Rejected(PaymentRejection::OtherContent(field)) => {
-            let detail = match field {
+            let detail = match *field {
                 "id" => "the id was used before by somebody else".to_owned(),
                 field => format!("{field} differs from the earlier payment"),
             };
@@ -368,12 +368,8 @@ pub(crate) fn visible(call: &Call, customer: Option<&str>) -> Result<Arc<Payment
     let missing = || Problem::new(Code::PaymentNotFound);
     let payment = payments(&call.state)?.payment(payment_of_path(call)?).ok_or_else(missing)?;
     if let (Some(customer), Some(request)) = (customer, &payment.request) {
-        must_own(&call.state, customer, request.account).map_err(|problem| {
-            match problem.code() == Code::Forbidden {
-                true => missing(),
-                false => problem,
-            }
-        })?;
+        must_own(&call.state, customer, request.account)
+            .map_err(|problem| if problem.code() == Code::Forbidden { missing() } else { problem })?;
     }
     Ok(payment)
 }
@@ -509,7 +505,7 @@ async fn act(call: &Call, customer: Option<&str>, step: impl FnOnce(Box<str>) ->
     let wait = wait_of(&call.headers)?;
     let keeper = payments(&call.state)?;
     let payment = visible(call, customer)?.id();
-    let found = keeper.step(payment, step(reason)).await.map_err(|fault| refused(fault, payment))?;
+    let found = keeper.step(payment, step(reason)).await.map_err(|fault| refused(&fault, payment))?;
     let found = match wait {
         Some(at_most) => keeper.wait(payment, Until::Settled, at_most).await.unwrap_or(found),
         None => found,

@@ -29,7 +29,7 @@ struct ProvidersAnswer {
 
 /// A provider.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Provider)]
+#[schema(as = BillProvider)]
 struct ProviderJson {
     #[schema(value_type = types::ProviderId)]
     provider: Box<str>,
@@ -46,7 +46,7 @@ struct ProviderJson {
 
 /// What holds in one currency.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ProviderTerms)]
+#[schema(as = BillTerms)]
 struct TermsJson {
     #[schema(value_type = types::CurrencyCode)]
     currency: String,
@@ -62,7 +62,7 @@ struct TermsJson {
 
 /// Something that a payer has to say in `details`.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ProviderField)]
+#[schema(as = BillField)]
 struct FieldJson {
     name: Box<str>,
     /// What people are shown.

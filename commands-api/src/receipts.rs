@@ -73,14 +73,14 @@ enum Form {
 /// The form that is asked for first among those there are; a page if none of them is.
 fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let kinds = accepted.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
+    let mut kinds = accepted.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
     let known = |kind: &str| match kind.trim() {
         "application/pdf" => Some(Form::Pdf),
         "application/json" => Some(Form::Json),
         "text/html" => Some(Form::Html),
         _ => None,
     };
-    kinds.filter_map(known).next().unwrap_or(Form::Html)
+    kinds.find_map(known).unwrap_or(Form::Html)
 }
 
 /// The receipt of a payment

@@ -361,7 +361,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Act::Provider { folder, args } => {
-            payments::run_provider(args, &folder.settings().load()?, cli.output)?;
+            payments::run_provider(&args, &folder.settings().load()?, cli.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Act::Payment { folder, args } => payments::run_payment(args, &folder.settings().load()?, cli.output),

@@ -12,6 +12,8 @@ const MARGIN: f32 = 56.0;
 const LINE: f32 = 20.0;
 /// How many characters of a text fit on a line.
 const WIDTH_CHARS: usize = 56;
+/// How many lines fit on a page.
+const PER_PAGE: usize = 34;
 
 /// A text in WinAnsi.
 fn encoded(text: &str) -> Vec<u8> {
@@ -43,7 +45,6 @@ pub(super) fn document(receipt: &Receipt) -> Vec<u8> {
             lines.push((if at == 0 { label.clone() } else { String::new() }, part));
         }
     }
-    const PER_PAGE: usize = 34;
     let pages: Vec<_> = lines.chunks(PER_PAGE).collect();
     let mut next = 0;
     let mut fresh = || {

@@ -89,7 +89,9 @@ impl Payments for Payer {
             let known = self.payment(request.payment);
             let mut payment = known.as_deref().cloned().unwrap_or_default();
             let events = payment.decide(&PaymentCommand::Request(request))?;
-            events.iter().for_each(|event| payment.apply(event));
+            for event in &events {
+                payment.apply(event);
+            }
             let payment = Arc::new(payment);
             self.payments.lock().unwrap().push(Arc::clone(&payment));
             Ok((payment, events.is_empty()))

@@ -95,7 +95,7 @@ impl From<ProviderFault> for StepFault {
 #[derive(Debug)]
 pub enum Provider {
     /// Over HTTP.
-    Http(HttpProvider),
+    Http(Box<HttpProvider>),
     /// Not at all: a rule decides.
     Sandbox(Sandbox),
 }

@@ -150,6 +150,7 @@ pub fn reconcile(file: impl Read, expected: impl IntoIterator<Item = Expected>) 
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::Outcome::{DifferentAmount, Doubled, Matched, Missing, Unknown};
     use super::*;
 
     fn expected(id: u128, minor: i128) -> Expected {
@@ -170,7 +171,6 @@ mod tests {
         );
         let lines = reconcile(file.as_bytes(), [1, 2, 3, 4].map(|id| expected(id, 100 * i128::try_from(id).unwrap())));
         let told: Vec<_> = lines.unwrap().iter().map(|line| (line.outcome, line.line)).collect();
-        use Outcome::{DifferentAmount, Doubled, Matched, Missing, Unknown};
         assert_eq!(
             told,
             [

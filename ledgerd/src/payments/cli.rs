@@ -147,7 +147,7 @@ pub(crate) fn load(config: &Config, file: &Path, actor: &str, reason: &str) -> a
 }
 
 /// `ledgerd provider`.
-pub fn run_provider(args: ProviderArgs, config: &Config, output: Output) -> anyhow::Result<()> {
+pub fn run_provider(args: &ProviderArgs, config: &Config, output: Output) -> anyhow::Result<()> {
     let store = crate::keys::store(config)?;
     let switch = |provider: &str, enabled: bool, who: &Who| -> anyhow::Result<()> {
         let known = Directory::read(&store)?.provider(provider);
@@ -217,7 +217,7 @@ pub fn run_payment(args: PaymentArgs, config: &Config, output: Output) -> anyhow
         PaymentAct::Parked => {
             let parked = Directory::read(&store)?.parked();
             match output {
-                Output::Json => println!("{}", Value::from_iter(parked.iter().map(|payment| payment_json(payment)))),
+                Output::Json => println!("{}", parked.iter().map(|payment| payment_json(payment)).collect::<Value>()),
                 Output::Text if parked.is_empty() => println!("no payment is parked"),
                 Output::Text => {
                     let mut rows = table(&["payment", "provider", "amount", "since", "code", "detail"]);

@@ -141,7 +141,7 @@ fn connectors_of(config: &PaymentsConfig) -> anyhow::Result<BTreeMap<Box<str>, A
                     breaker: BreakerOptions::default(),
                 };
                 let http = HttpProvider::new(options).map_err(anyhow::Error::msg)?;
-                Provider::Http(http)
+                Provider::Http(Box::new(http))
             }
         };
         providers.insert(id.as_str().into(), Arc::new(provider));
@@ -188,7 +188,9 @@ impl Service {
         if !open.is_empty() {
             tracing::info!(payments = open.len(), "payments are carried on");
         }
-        open.iter().for_each(|payment| runner.wake(payment.id()));
+        for payment in &open {
+            runner.wake(payment.id());
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let follower = tokio::spawn(follow(facts.clone(), runner.clone(), Arc::clone(&stop)));
         Ok(Some(Arc::new(Self { facts, runner, clock, stop, follower })))

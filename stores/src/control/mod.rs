@@ -281,7 +281,10 @@ fn runtime() -> Result<Runtime, ControlFault> {
 }
 
 /// What cqrs-es tells of the events that it has stored.
-struct Told<D: Decider>(Arc<Mutex<Vec<(u64, D::Event)>>>);
+struct Told<D: Decider>(Arc<Mutex<Numbered<D>>>);
+
+/// Events with their numbers among those of their aggregate.
+type Numbered<D> = Vec<(u64, <D as Decider>::Event)>;
 
 impl<D: Decider> Default for Told<D> {
     fn default() -> Self {

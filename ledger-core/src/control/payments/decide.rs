@@ -113,7 +113,9 @@ impl Payment {
             PaymentCommand::HeldAndCalled { at, sequence } => {
                 let mut events = self.stepped(*at, &PaymentStep::HoldPlaced { sequence: *sequence })?;
                 let mut held = self.clone();
-                events.iter().for_each(|event| held.apply(event));
+                for event in &events {
+                    held.apply(event);
+                }
                 // Somebody may have canceled it meanwhile: then the hold is on record, and the provider is not called.
                 if held.phase == Phase::Held {
                     events.push(held.event(*at, PaymentStep::ProviderCalled));

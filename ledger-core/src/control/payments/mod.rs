@@ -243,7 +243,6 @@ impl Payment {
     pub fn take(&mut self, fact: &ControlFact) -> Result<CommandId, &'static str> {
         let event = PaymentEvent::try_from(fact.clone())?;
         match (&event, &self.request) {
-            (PaymentEvent::Requested(_), None) => {}
             (PaymentEvent::Requested(_), Some(_)) => return Err("it was asked for twice"),
             (PaymentEvent::Stepped(_), None) => return Err("it took a step before it was asked for"),
             (PaymentEvent::Stepped(stepped), Some(request)) if stepped.payment != request.payment => {
@@ -252,7 +251,7 @@ impl Payment {
             (PaymentEvent::Stepped(stepped), Some(_)) if !self.may_follow(&stepped.what) => {
                 return Err("the step can't follow where it was");
             }
-            (PaymentEvent::Stepped(_), Some(_)) => {}
+            (PaymentEvent::Requested(_), None) | (PaymentEvent::Stepped(_), Some(_)) => {}
         }
         self.apply(&event);
         Ok(self.id())
