@@ -307,7 +307,8 @@ fn power_cuts_and_kills_keep_what_was_acknowledged_and_commands_whole() {
         }
     }
     println!("{} operations, {states} states: nothing acknowledged lost, no command in part", moments.len());
-    assert!(states > 90, "{states}");
+    // Commands that follow each other closely share an open journal, so there are fewer moments to be cut at.
+    assert!(states > 60, "{states}");
 }
 
 #[test]

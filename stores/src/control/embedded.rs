@@ -5,9 +5,9 @@
 //! Storing takes the lock `data/control/LOCK`, opens the journal as its writer, reads what others have appended meanwhile,
 //! compares the aggregate's version, appends one block and syncs it, and closes the journal again. So `ledgerd key` works
 //! beside a running server, which sees what was stored when it next looks at the tail; and after a failed write or sync the
-//! next one starts from what the disk has, by the same steps as a start does. It costs a few syncs more than a journal that
-//! stays open; what comes while a group is stored waits and is stored as the next group, in one block, so that a thousand
-//! payments share those syncs.
+//! next one starts from what the disk has, by the same steps as a start does. What comes while a group is stored waits and is
+//! stored as the next group, in one block; while more and more comes, the journal stays open, for half a second at most, so that
+//! many payments share the syncs of opening it.
 //!
 //! The first event is `BookOpened` with a nonce of the journal's own, all others are `ControlRecorded`; a command's facts share
 //! a block, so they are there together or not at all. There is no witness: a folder that is restored from an older copy takes
@@ -39,6 +39,15 @@ use crate::segments::{self, DiskStorage, OpenFault, SegmentJournal, SegmentOptio
 
 /// How long storing waits for another process that stores.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long whoever has stored something waits for more before the journal is closed.
+const LINGER: Duration = Duration::from_millis(4);
+
+/// How long the journal stays open while more and more comes: other processes wait for their turn meanwhile.
+const WRITING_MAX: Duration = Duration::from_millis(500);
+
+/// How long others have to take their turn then.
+const TURN: Duration = Duration::from_millis(8);
 
 /// The most bytes of facts that are stored as one group: a block's, less its header.
 const GROUP_MAX_BYTES: usize = BLOCK_MAX_BYTES - 4 * 1024;
@@ -144,6 +153,13 @@ struct Waiting {
     /// About how many bytes they take in a block, and never fewer than they do.
     bytes: usize,
     answer: oneshot::Sender<Stored>,
+}
+
+/// The journal, open to be written, and the lock that goes with it: given back in this order.
+struct Writing {
+    journal: SegmentJournal,
+    _lock: Option<File>,
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -280,7 +296,16 @@ impl ControlJournal {
             }
         }
         let served = Served(self);
+        let mut writing: Option<Writing> = None;
         loop {
+            // What comes a moment later shares the open journal; others get their turn now and then all the same.
+            if writing.is_some() {
+                self.linger();
+            }
+            if writing.as_ref().is_some_and(|writing| writing.since.elapsed() >= WRITING_MAX) {
+                writing = None;
+                std::thread::sleep(TURN);
+            }
             let mut group = Vec::new();
             {
                 let mut queue = self.queue();
@@ -292,12 +317,17 @@ impl ControlJournal {
                     group.extend(queue.waiting.pop_front());
                 }
                 if group.is_empty() {
+                    // The journal is closed and the lock given back before anybody else serves.
+                    drop(writing);
                     queue.is_served = false;
                     std::mem::forget(served);
                     return;
                 }
             }
-            let stored = self.store_group(&group);
+            let stored = self.store_group(&mut writing, &group);
+            if stored.is_err() {
+                writing = None;
+            }
             for (place, Waiting { answer, .. }) in group.into_iter().enumerate() {
                 let own = match &stored {
                     Ok(stored) => Ok(stored.contains(&place).then_some(())),
@@ -309,24 +339,42 @@ impl ControlJournal {
         }
     }
 
-    /// Stores the facts of several commands in one block, but for those that others came before: gives the places of those that
-    /// are stored.
-    fn store_group(&self, group: &[Waiting]) -> Result<BTreeSet<usize>, ControlFault> {
-        let options = self.0.options.as_ref().ok_or(ControlFault::ReadOnly)?;
+    /// Waits a moment for something to store.
+    fn linger(&self) {
+        let until = Instant::now() + LINGER;
+        while self.queue().waiting.is_empty() && Instant::now() < until {
+            std::thread::sleep(LINGER / 20);
+        }
+    }
+
+    /// Takes the lock, and opens the journal.
+    fn open_writing(&self, options: &ControlOptions) -> Result<Writing, ControlFault> {
         if let Some(path) = self.0.lock.as_ref().and_then(|lock| lock.parent()) {
             DiskStorage::create(path).map_err(|error| ControlFault::Failed(format!("{}: {error}", path.display())))?;
         }
         let lock = self.locked()?;
-        let mut journal = self.writer(options)?;
+        let journal = self.writer(options)?;
+        let mut known = self.known();
+        if journal.head().sequence < known.through {
+            return Err(replaced());
+        }
+        known.follow(&mut journal.segment_reader())?;
+        // It would only find out by and by what is known here already.
+        known.reader = None;
+        Ok(Writing { journal, _lock: lock, since: Instant::now() })
+    }
+
+    /// Stores the facts of several commands in one block, but for those that others came before: gives the places of those that
+    /// are stored.
+    fn store_group(&self, writing: &mut Option<Writing>, group: &[Waiting]) -> Result<BTreeSet<usize>, ControlFault> {
+        let options = self.0.options.as_ref().ok_or(ControlFault::ReadOnly)?;
+        let writing = match writing {
+            Some(writing) => writing,
+            none => none.insert(self.open_writing(options)?),
+        };
         let (mut stored, mut bodies) = (BTreeSet::new(), Vec::new());
         {
-            let mut known = self.known();
-            if journal.head().sequence < known.through {
-                return Err(replaced());
-            }
-            known.follow(&mut journal.segment_reader())?;
-            // It would only find out by and by what is known here already.
-            known.reader = None;
+            let known = self.known();
             let mut ahead: BTreeMap<(&'static str, &str), u64> = BTreeMap::new();
             for (place, Waiting { aggregate_type, facts, .. }) in group.iter().enumerate() {
                 let Some(first) = facts.first() else { continue };
@@ -343,14 +391,13 @@ impl ControlJournal {
             return Ok(stored);
         }
         // Readers go on meanwhile with what is known.
-        let block = append(&mut journal, bodies, (options.clock.wall)())?;
+        let block = append(&mut writing.journal, bodies, (options.clock.wall)())?;
         let mut known = self.known();
         if known.through < block.header().first_sequence {
             known.take(&block)?;
         }
-        drop(known);
-        drop(journal);
-        drop(lock);
+        // The next look opens it anew, and finds out if it is another journal than it was.
+        known.reader = None;
         Ok(stored)
     }
 }
