@@ -4,7 +4,14 @@
 //! A worker reads the payment, does what is due, and records what came of it: three steps, between which anything may happen, and
 //! after each of which it may die. Two of them at once is more than a server has; it stands for a standby that took over from a
 //! writer which does not know it yet.
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::match_same_arms,
+    clippy::wrong_self_convention
+)]
 
 use std::collections::BTreeMap;
 
@@ -431,8 +438,8 @@ impl World {
         }
         let explained = self.payment.parked.is_some() || self.payment.is_at_rest();
         assert!(explained, "it never ends: {:?}", self.payment.steps);
-        if self.payment.parked.is_some() {
-            let why = &self.payment.parked.as_ref().unwrap().code;
+        if let Some(parked) = &self.payment.parked {
+            let why = &parked.code;
             let differs = !self.payment.contradictions.is_empty();
             assert!(differs || self.meddled || &**why == "x", "parked for no reason: {why}");
         }

@@ -390,7 +390,7 @@ mod tests {
                 901 if self.0.parked.lock().unwrap().is_empty() => Err(StepFault::lasting("odd", "look")),
                 902 if done == 1 => panic!("a bug"),
                 903 if done < 3 => Ok(Next::Later(Duration::from_millis(1))),
-                900.. => Ok(Next::Rest),
+                _ if subject >= 900 => Ok(Next::Rest),
                 _ if done < 3 => Ok(Next::Again),
                 _ => Ok(Next::Rest),
             }

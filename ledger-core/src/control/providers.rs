@@ -324,7 +324,7 @@ fn fee(terms: ProviderTerms, amount_minor: i128) -> i128 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use event_schemas::Timestamp;
     use event_schemas::control::ProviderCategory;
@@ -365,6 +365,7 @@ mod tests {
 
     #[test]
     fn setting_the_same_twice_records_nothing_and_what_is_no_provider_is_refused() {
+        type Change = fn(&mut ProviderSet);
         let mut provider = Provider::default();
         for event in provider.decide(&waterworks()).unwrap() {
             provider.apply(&event);
@@ -372,7 +373,6 @@ mod tests {
         let later = ProviderSet { set_at: Timestamp(7), actor: "ben".into(), ..waterworks() };
         assert_eq!(provider.decide(&later).unwrap(), []);
         assert_eq!(provider.decide(&ProviderSet { enabled: false, ..later }).unwrap().len(), 1);
-        type Change = fn(&mut ProviderSet);
         let wrong: [(Change, &str); 14] = [
             (|set| set.provider = "Water".into(), "id"),
             (|set| set.provider = "other".into(), "another provider"),
