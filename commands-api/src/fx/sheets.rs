@@ -46,6 +46,15 @@ pub(crate) fn prepare(asking: &Asking<'_>, body: &[u8]) -> Result<Prepared, Prob
     if request.rates.len() > SHEET_RATES_MAX || request.margins.len() > MARGIN_RULES_MAX {
         return Err(invalid("#/rates", format!("a sheet has at most {SHEET_RATES_MAX} rates and as many margins")));
     }
+    for (pointer, empty) in [
+        ("#/rates", request.rates.is_empty()),
+        ("#/margins", request.margins.is_empty()),
+        ("#/source", request.source.is_empty()),
+    ] {
+        if empty {
+            return Err(invalid(pointer, "it must not be empty".into()));
+        }
+    }
     if !(1..=QUOTE_SECONDS_MAX).contains(&request.quote_seconds) {
         return Err(invalid("#/quote_seconds", format!("a quote lasts 1 to {QUOTE_SECONDS_MAX} seconds")));
     }
@@ -80,6 +89,9 @@ fn margin(at: usize, Object(request): &Object<MarginRequest<'_>>) -> Result<Marg
     if request.margin_ppm > MARGIN_MAX_PPM {
         let detail = format!("at most {MARGIN_MAX_PPM}, which is a half");
         return Err(Problem::field(Code::RateSheetInvalid, pointer("margin_ppm"), detail));
+    }
+    if request.tier.as_deref().is_some_and(str::is_empty) {
+        return Err(Problem::field(Code::RateSheetInvalid, pointer("tier"), "a tier has a name, or is left out"));
     }
     let tier =
         request.tier.as_deref().map(|tier| free_text(tier, &pointer("tier"), RATE_NAME_MAX_BYTES)).transpose()?;

@@ -325,6 +325,9 @@ fn quoted(
     {
         (convert.sold.amount_minor, convert.bought.amount_minor) = (amounts.sold_minor, amounts.bought_minor);
     }
+    if nth.is_multiple_of(7) {
+        convert.owner = "stranger".into();
+    }
 }
 
 /// A command upon a few accounts that often exist.

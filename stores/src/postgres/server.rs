@@ -11,9 +11,10 @@ use super::client::Client;
 use super::{PostgresFault, PostgresUrl};
 
 /// The tables, as steps from nothing: each with its number and what it is about. A released step never changes.
-const STEPS: [(i64, &str, &str); 2] = [
+const STEPS: [(i64, &str, &str); 3] = [
     (1, "journal", include_str!("../../migrations/postgres/0001_journal.sql")),
     (2, "control", include_str!("../../migrations/postgres/0002_control.sql")),
+    (3, "conversions", include_str!("../../migrations/postgres/0003_conversions.sql")),
 ];
 
 /// The steps, for who runs them.
